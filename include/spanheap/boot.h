@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Start-up: from a firmware's memory map to a running memory manager.
+ *
+ *	memblock_add() ...      the RAM, in any order, however untidy
+ *	memblock_reserve() ...  what is not to be touched: kernel image, tables
+ *	memblock_alloc() ...    memory before there is an allocator; never freed
+ *	mm_init()               hands the rest over; memblock is closed
+ *	mm_init_cpu()           on each CPU, before it allocates
+ *
+ * The calls before mm_init() run on one CPU with interrupts off.
+ */
+#ifndef SPANHEAP_BOOT_H
+#define SPANHEAP_BOOT_H
+
+#include <spanheap/types.h>
+
+#define NUMA_NO_NODE (-1)
+
+/**
+ * memblock_add() - this is RAM.
+ * @base: first byte
+ * @size: bytes; a range that wraps or passes PORT_PHYS_BITS is cut there
+ * @node: NUMA node, or NUMA_NO_NODE for node 0
+ *
+ * Partial frames at the ends are left out. Overlapping calls are merged; where
+ * two name different nodes the later one wins.
+ *
+ * Return: 0; -EINVAL for a node out of range, -ENOSPC if the table of ranges is
+ * full (the range is then not used), -EBUSY after mm_init().
+ */
+int memblock_add(phys_addr_t base, uint64_t size, int node);
+
+/**
+ * memblock_reserve() - never hand this out; wins over any memblock_add().
+ *
+ * Partial frames count whole. Return: as memblock_add(); -EBUSY also if
+ * memblock_alloc() has handed some of it out already. After an error nothing
+ * has changed.
+ */
+int memblock_reserve(phys_addr_t base, uint64_t size);
+
+/**
+ * memblock_alloc() - memory for good, zeroed and Ready.
+ * @size: bytes, not 0
+ * @align: a power of two; less than a cache line counts as one
+ *
+ * Return: address in the direct map, or NULL.
+ */
+void *memblock_alloc(size_t size, size_t align);
+
+/**
+ * mm_set_node_distance() - how far node @b's memory is from node @a; 10 is "here".
+ *
+ * As in ACPI's SLIT. What is not told is 10 to itself and 20 to others. Before
+ * mm_init(). Return: 0 or -EINVAL.
+ */
+int mm_set_node_distance(int a, int b, unsigned distance);
+
+/** mm_set_cpu_node() - on which node a CPU is; 0 if not told. Before its mm_init_cpu(). */
+int mm_set_cpu_node(unsigned cpu, int node);
+
+/**
+ * mm_init() - start the memory manager with what memblock knows.
+ *
+ * Cost: O(ranges), whatever the amount of RAM.
+ *
+ * Return: 0; -ENOMEM if there is too little memory for the first metadata,
+ * -EBUSY the second time.
+ */
+int mm_init(void);
+
+/** mm_init_cpu() - prepare the caches of the calling CPU. Return: 0 or -ENOMEM. */
+int mm_init_cpu(void);
+
+/** mm_exit_cpu() - give back all that the calling CPU's caches hold. Task context. */
+void mm_exit_cpu(void);
+
+/**
+ * mm_add_memory() - RAM has arrived.
+ * @base: a multiple of CHUNK_SIZE, not RAM so far
+ * @size: likewise
+ * @node: NUMA node, or NUMA_NO_NODE for node 0
+ *
+ * It is used last and holds no metadata of other memory, so that it can leave.
+ * Task context. Return: 0, -EINVAL, -EEXIST if it overlaps known RAM, -ENOSPC.
+ */
+int mm_add_memory(phys_addr_t base, uint64_t size, int node);
+
+/**
+ * mm_remove_memory() - take away exactly what one mm_add_memory() brought.
+ *
+ * Task context, waits. Return: 0, -EINVAL if no such range was added, -EBUSY if
+ * any of it is in use: then nothing has changed.
+ */
+int mm_remove_memory(phys_addr_t base, uint64_t size);
+
+#endif

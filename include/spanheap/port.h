@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a machine or kernel supplies so that Spanheap can run on it.
+ *
+ *	mm/  ──►  this header  ──►  <spanheap_port.h>  (found on the include path)
+ *	                            arch/x86_64/include/  the small kernel
+ *	                            arch/host/include/    a Linux process
+ *
+ * <spanheap_port.h> defines the constants and the seven inline functions; the
+ * other functions are ordinary ones, declared below. Nothing else of the
+ * machine is visible to mm/.
+ *
+ * Constants:
+ *   PORT_MAX_CPUS	CPUs are numbered 0 .. PORT_MAX_CPUS-1
+ *   PORT_MAX_NODES	NUMA nodes are numbered 0 .. PORT_MAX_NODES-1
+ *   PORT_PHYS_BITS	no RAM has an address of more bits
+ *   PORT_DIRECT_BASE	virtual address of physical address 0 in the direct map;
+ *			an expression, need not be a constant
+ *   PORT_HAS_MMU	1 if port_map() and port_unmap() change what faults
+ *   PORT_MAP_MIN	smallest unit that port_unmap() can take out of a larger
+ *			leaf: FRAME_SIZE, or CHUNK_SIZE on a port that cannot
+ *			split a live leaf
+ *   PORT_WINDOW_BASE	virtual range, apart from the direct map, that mm/ may
+ *   PORT_WINDOW_SIZE	fill by port_map(); 0 without an MMU
+ *
+ *   PORT_RAM_IS_ZERO	1 if RAM reads as zeroes when it is first mapped; 0 if left out
+ *
+ * Inline functions. All may be called in every context.
+ *
+ * unsigned port_cpu(void)
+ *	The number of the CPU that runs this. Stable only while pinned.
+ * enum mm_context port_context(void)
+ *	What this CPU is doing: MM_TASK, MM_IRQ or MM_NMI. What can interrupt an
+ *	irq counts as MM_NMI.
+ * void port_pin(void), void port_unpin(void)
+ *	Between them the caller stays on its CPU and no other task runs there.
+ *	Interrupts may still come. They nest. Empty in a kernel that never
+ *	preempts tasks.
+ * unsigned long port_irq_save(void), void port_irq_restore(unsigned long)
+ *	Mask maskable interrupts on this CPU and say how it was; put it back.
+ * void port_relax(void)
+ *	Once round a spin loop.
+ */
+#ifndef SPANHEAP_PORT_H
+#define SPANHEAP_PORT_H
+
+#include <stdarg.h>
+#include <spanheap/types.h>
+
+/** enum mm_context - who is asking. Each has caches of its own on each CPU. */
+enum mm_context { MM_TASK, MM_IRQ, MM_NMI, MM_NR_CONTEXTS };
+
+#include <spanheap_port.h>
+
+#ifndef PORT_RAM_IS_ZERO
+#define PORT_RAM_IS_ZERO 0
+#endif
+
+/** enum port_prot - rights of a mapping; nothing is ever executable here. */
+enum port_prot { PORT_READ = 1, PORT_WRITE = 2 };
+
+/**
+ * struct port_pool - frames for page tables, taken by the port.
+ * @head: first frame, by its virtual address; each frame's first word leads on
+ * @nframes: how many
+ *
+ * Filled by the caller to the worst case (port_pool_worst()) before it takes
+ * any lock. The port takes what it needs by port_pool_take() and zeroes it; it
+ * gives tables that became empty back by port_pool_give(), after no CPU can
+ * still walk them. One owner at a time; no lock.
+ */
+struct port_pool {
+	void *head;
+	size_t nframes;
+};
+
+static inline void *port_pool_take(struct port_pool *pool)
+{
+	void *frame = pool->head;
+
+	if (frame) {
+		pool->head = *(void **)frame;
+		pool->nframes--;
+	}
+	return frame;
+}
+
+static inline void port_pool_give(struct port_pool *pool, void *frame)
+{
+	*(void **)frame = pool->head;
+	pool->head = frame;
+	pool->nframes++;
+}
+
+/**
+ * port_pool_worst() - page-table frames that one mapping call can need.
+ * @size: bytes to be mapped or unmapped
+ *
+ * Two tables of 4 KiB leaves at the ends, and the tables above them.
+ */
+static inline size_t port_pool_worst(uint64_t size)
+{
+	return PORT_HAS_MMU ? 2 + 2 + 2 + (size >> 30) + (size >> 39) : 0;
+}
+
+/**
+ * port_map() - map physical memory, no-execute.
+ * @va: where; a multiple of FRAME_SIZE, in the direct map or the window
+ * @pa: what; likewise
+ * @size: bytes; likewise, not 0
+ * @prot: enum port_prot bits
+ * @pool: frames for tables; NULL only before mm_init(), when one CPU runs: then
+ *	the port uses frames of its own
+ *
+ * Uses the largest leaves that fit. Only fills entries that are not present,
+ * so nothing need be flushed, except that a page of the window that read as
+ * zeroes without being mapped may go on doing so on a CPU until it flushes.
+ * Any context but NMI; never waits. Calls on ranges that do not touch the same
+ * CHUNK_SIZE block may run at once on several CPUs.
+ *
+ * Return: 0; -EEXIST if a page is mapped already, -ENOMEM if the pool ran dry,
+ * -EIO if the machine refuses this memory: then nothing has changed.
+ */
+int port_map(uintptr_t va, phys_addr_t pa, size_t size, unsigned prot, struct port_pool *pool);
+
+/**
+ * port_unmap() - make a range fault, once port_flush() has returned.
+ * @va: what was mapped by port_map(); every page of it is mapped
+ * @size: bytes, a multiple of FRAME_SIZE
+ * @pool: takes a frame for each leaf that must be split (at most two)
+ *
+ * Tables are kept for the next port_map(). Any context but NMI; never waits.
+ *
+ * Return: 0; -ENOMEM if the pool ran dry, -EOPNOTSUPP if a leaf cannot be
+ * split: then nothing has changed.
+ */
+int port_unmap(uintptr_t va, size_t size, struct port_pool *pool);
+
+/**
+ * port_join() - make one large leaf again of a chunk that was split.
+ * @va: start of a chunk of the direct map, a multiple of CHUNK_SIZE
+ * @pool: gets the table back; the caller flushes before it uses that frame
+ *
+ * Does nothing unless all pages of the chunk are mapped, in order, alike.
+ * Task context, interrupts on; the caller calls port_flush() afterwards.
+ *
+ * Return: true if it joined.
+ */
+bool port_join(uintptr_t va, struct port_pool *pool);
+
+/**
+ * port_flush() - no CPU uses an old translation of the range any longer.
+ *
+ * Task context, interrupts on, no lock held: it waits for the other CPUs.
+ */
+void port_flush(uintptr_t va, size_t size);
+
+/**
+ * port_discard() - the content of this unmapped memory is not needed.
+ *
+ * A host, hypervisor or balloon may take the memory behind the addresses and
+ * must put some back on the next touch. Task context; may wait.
+ *
+ * Return: true if the memory will read as zeroes when it is mapped again.
+ */
+bool port_discard(phys_addr_t pa, uint64_t size);
+
+/**
+ * port_run_on() - run a function on a CPU in a context, and wait for its end.
+ * @context: MM_TASK: pinned; MM_IRQ: in an interrupt; MM_NMI: in an NMI
+ *
+ * Task context, interrupts on, no lock held. A CPU that is not running (not yet
+ * started, or stopped) is skipped. A port whose CPUs are threads may let the
+ * other do it at its next slow path.
+ *
+ * Return: 0, or -ENOENT if the CPU is not running.
+ */
+int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void *arg);
+
+/** port_clock() - a counter that only rises; cycles, or ns on a host. Any context. */
+uint64_t port_clock(void);
+
+/** port_log() - one line for the log, without a newline. Any context. */
+void port_log(const char *line);
+
+/** port_panic() - say why and stop the machine. Any context. */
+__attribute__((noreturn)) void port_panic(const char *why);
+
+#endif

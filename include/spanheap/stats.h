@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the memory manager knows about itself.
+ */
+#ifndef SPANHEAP_STATS_H
+#define SPANHEAP_STATS_H
+
+#include <spanheap/types.h>
+
+/**
+ * struct mm_stats - counts; exact after mm_drain(), otherwise a moment's view.
+ * @ram_bytes: usable RAM that was handed over or added
+ * @none_bytes: of it, in state None (kept back at boot, or released by a caller)
+ * @reserved_bytes: of it, Reserved
+ * @prepared_bytes: of it, Prepared
+ * @ready_bytes: of it, Ready
+ * @frames_free: Ready frames of the page heap that nobody holds, cached ones too
+ * @frames_used: frames that callers hold: neither caches, metadata nor tables
+ * @metadata_bytes: arenas, summaries, index, page tables of the direct map
+ * @objects_live: objects that callers hold
+ * @objects_live_bytes: their sizes, as ksize() gives them
+ * @alloc_calls: successful allocations, of frames and objects
+ * @free_calls: accepted frees
+ * @failed_calls: allocations that returned NULL
+ */
+struct mm_stats {
+	uint64_t ram_bytes, none_bytes, reserved_bytes, prepared_bytes, ready_bytes;
+	uint64_t frames_free, frames_used;
+	uint64_t metadata_bytes;
+	uint64_t objects_live, objects_live_bytes;
+	uint64_t alloc_calls, free_calls, failed_calls;
+};
+
+/** mm_stats() - fill @s. Any context but NMI. Cost: O(arenas in use). */
+void mm_stats(struct mm_stats *s);
+
+/**
+ * mm_show() - the same as text, with what the metadata consists of.
+ * @sink: gets one line at a time, without newline
+ */
+void mm_show(void (*sink)(const char *line));
+
+/**
+ * mm_validate() - walk everything, check every invariant.
+ *
+ * Task context; the caller sees to it that nothing allocates meanwhile.
+ *
+ * Return: 0, or the number of violations, each logged.
+ */
+int mm_validate(void);
+
+/** mm_drain() - empty every cache of every CPU. Task context, waits. */
+void mm_drain(void);
+
+#endif

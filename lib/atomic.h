@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every atomic access of the project, so that a test build can put a
+ * scheduling point at each: ATOMIC_POINT() is empty in all others.
+ *
+ *	atomic_load, atomic_store		acquire, release
+ *	atomic_*_relaxed			no ordering
+ *	atomic_or, _and, _add, _xchg, _cas	acquire and release
+ *	cpu_local_*				one instruction on this CPU: an
+ *						interrupt cannot split it, another
+ *						CPU's access can
+ */
+#ifndef LIB_ATOMIC_H
+#define LIB_ATOMIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <spanheap/port.h>
+
+#ifndef ATOMIC_POINT
+#define ATOMIC_POINT() ((void)0)
+#endif
+
+#define atomic_load(p) (ATOMIC_POINT(), __atomic_load_n(p, __ATOMIC_ACQUIRE))
+#define atomic_load_relaxed(p) (ATOMIC_POINT(), __atomic_load_n(p, __ATOMIC_RELAXED))
+#define atomic_store(p, v) (ATOMIC_POINT(), __atomic_store_n(p, v, __ATOMIC_RELEASE))
+#define atomic_store_relaxed(p, v) (ATOMIC_POINT(), __atomic_store_n(p, v, __ATOMIC_RELAXED))
+
+#define atomic_or(p, m) ((void)(ATOMIC_POINT(), __atomic_fetch_or(p, m, __ATOMIC_ACQ_REL)))
+#define atomic_and(p, m) ((void)(ATOMIC_POINT(), __atomic_fetch_and(p, m, __ATOMIC_ACQ_REL)))
+#define atomic_fetch_or(p, m) (ATOMIC_POINT(), __atomic_fetch_or(p, m, __ATOMIC_ACQ_REL))
+#define atomic_fetch_and(p, m) (ATOMIC_POINT(), __atomic_fetch_and(p, m, __ATOMIC_ACQ_REL))
+#define atomic_fetch_add(p, n) (ATOMIC_POINT(), __atomic_fetch_add(p, n, __ATOMIC_ACQ_REL))
+#define atomic_fetch_sub(p, n) (ATOMIC_POINT(), __atomic_fetch_sub(p, n, __ATOMIC_ACQ_REL))
+#define atomic_xchg(p, v) (ATOMIC_POINT(), __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL))
+/* True if *p was *expected and is now @v; else *expected becomes *p. */
+#define atomic_cas(p, expected, v)                                                                 \
+	(ATOMIC_POINT(),                                                                           \
+	 __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+
+/* Keeps the compiler, not the CPU, from moving accesses across. */
+#define compiler_barrier() __asm__ volatile("" ::: "memory")
+
+static inline void cpu_local_or(uint64_t *p, uint64_t mask)
+{
+#ifdef __x86_64__
+	__asm__ volatile("orq %1, %0" : "+m"(*p) : "r"(mask) : "cc");
+#else
+	unsigned long flags = port_irq_save();
+
+	*p |= mask;
+	port_irq_restore(flags);
+#endif
+}
+
+static inline void cpu_local_add(uint64_t *p, uint64_t n)
+{
+#ifdef __x86_64__
+	__asm__ volatile("addq %1, %0" : "+m"(*p) : "er"(n) : "cc");
+#else
+	unsigned long flags = port_irq_save();
+
+	*p += n;
+	port_irq_restore(flags);
+#endif
+}
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bit and number helpers. A shift by the word's width is undefined in C;
+ * what takes a count here accepts the full width.
+ */
+#ifndef LIB_BITS_H
+#define LIB_BITS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define cacheline_aligned __attribute__((aligned(64)))
+
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+static inline bool is_pow2(uint64_t x)
+{
+	return x && !(x & (x - 1));
+}
+
+/* @align is a power of two. The caller has seen to it that up cannot wrap. */
+static inline uint64_t round_down(uint64_t x, uint64_t align)
+{
+	return x & ~(align - 1);
+}
+
+static inline uint64_t round_up(uint64_t x, uint64_t align)
+{
+	return (x + align - 1) & ~(align - 1);
+}
+
+/* The @n lowest bits, n = 0 .. 64. */
+static inline uint64_t mask_low(unsigned n)
+{
+	return n >= 64 ? ~0ULL : (1ULL << n) - 1;
+}
+
+/* Bits from .. from + n - 1; from < 64, from + n <= 64. */
+static inline uint64_t mask_range(unsigned from, unsigned n)
+{
+	return mask_low(n) << from;
+}
+
+/* Index of the lowest set bit; 64 for 0. */
+static inline unsigned ctz64(uint64_t x)
+{
+	return x ? (unsigned)__builtin_ctzll(x) : 64;
+}
+
+/* Zero bits above the highest set bit; 64 for 0. */
+static inline unsigned clz64(uint64_t x)
+{
+	return x ? (unsigned)__builtin_clzll(x) : 64;
+}
+
+/* popcnt may be missing on the oldest x86-64, and libgcc on bare metal. */
+static inline unsigned popcount64(uint64_t x)
+{
+	x -= x >> 1 & 0x5555555555555555ULL;
+	x = (x & 0x3333333333333333ULL) + (x >> 2 & 0x3333333333333333ULL);
+	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+	return (unsigned)(x * 0x0101010101010101ULL >> 56);
+}
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The free and end bits of a chunk's frames; arena.h tells what they mean.
+ *
+ * All changes are atomic per word, because the free bits of cached frames
+ * change without the heap's lock; and the last frame of a run goes over (1,1),
+ * so that nobody sees it as the middle of a run while it changes hands.
+ */
+#ifndef MM_FRAMEBITS_H
+#define MM_FRAMEBITS_H
+
+#include "mm/arena.h"
+
+/** enum frame_use - the four meanings of a frame's two bits, free first. */
+enum frame_use { FRAME_INNER = 0, FRAME_LAST = 1, FRAME_FREE = 2, FRAME_HELD = 3 };
+
+/** word_free() - the frames of a word that are free in the page heap. */
+static inline uint64_t word_free(const struct frame_word *word)
+{
+	return atomic_load_relaxed(&word->free) & ~atomic_load_relaxed(&word->end);
+}
+
+/** frame_use() - of one frame. Without the heap's lock only a hint, but for a held frame's holder. */
+static inline enum frame_use frame_use(const struct chunk *chunk, unsigned frame)
+{
+	const struct frame_word *word = &chunk->word[frame / 64];
+
+	return (enum frame_use)((atomic_load_relaxed(&word->free) >> frame % 64 & 1) << 1 |
+				(atomic_load_relaxed(&word->end) >> frame % 64 & 1));
+}
+
+/**
+ * chunk_next_run() - the next run of free frames.
+ * @at: where to start looking; becomes the run's start, or CHUNK_FRAMES
+ *
+ * Return: its length within the chunk; 0 if there is none.
+ */
+unsigned chunk_next_run(const struct chunk *chunk, unsigned *at);
+
+/** chunk_take() - free frames become a used run; @last: it ends in this chunk. */
+void chunk_take(struct chunk *chunk, unsigned first, unsigned n, bool last);
+
+/** chunk_put() - a used run becomes free; @last: it ends in this chunk. */
+void chunk_put(struct chunk *chunk, unsigned first, unsigned n, bool last);
+
+/** chunk_offer() - held frames become free: memory comes to the heap. */
+void chunk_offer(struct chunk *chunk, unsigned first, unsigned n);
+
+/** chunk_withhold() - free frames become held: memory leaves the heap, or goes to a cache. */
+void chunk_withhold(struct chunk *chunk, unsigned first, unsigned n);
+
+/** chunk_run_length() - frames from @first to the end of its run or of the chunk. */
+unsigned chunk_run_length(const struct chunk *chunk, unsigned first);
+
+/** chunk_count_free() - frames that are free in the page heap. */
+unsigned chunk_count_free(const struct chunk *chunk);
+
+/** chunk_count_used() - frames that are in used runs. */
+unsigned chunk_count_used(const struct chunk *chunk);
+
+#endif

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+/*
+ * NUMA: distances between nodes, and the order in which each node's CPUs ask
+ * for memory: nearest first, lower numbers first among equals.
+ */
+#include <spanheap/boot.h>
+
+#include "lib/bits.h"
+#include "mm/numa.h"
+
+#define DISTANCE_LOCAL 10
+#define DISTANCE_REMOTE 20
+
+static uint8_t distances[PORT_MAX_NODES][PORT_MAX_NODES]; /* 0: not told */
+static uint8_t cpu_node[PORT_MAX_CPUS];
+static struct node_order orders[PORT_MAX_NODES];
+
+int mm_set_node_distance(int a, int b, unsigned distance)
+{
+	if (a < 0 || a >= PORT_MAX_NODES || b < 0 || b >= PORT_MAX_NODES ||
+	    distance < DISTANCE_LOCAL || distance > 255)
+		return -EINVAL;
+	distances[a][b] = (uint8_t)distance;
+	return 0;
+}
+
+int mm_set_cpu_node(unsigned cpu, int node)
+{
+	if (cpu >= PORT_MAX_CPUS || node < 0 || node >= PORT_MAX_NODES)
+		return -EINVAL;
+	cpu_node[cpu] = (uint8_t)node;
+	return 0;
+}
+
+static unsigned distance(unsigned a, unsigned b)
+{
+	if (distances[a][b])
+		return distances[a][b];
+	return a == b ? DISTANCE_LOCAL : DISTANCE_REMOTE;
+}
+
+/* Insert in front of the first node that is farther away. */
+static void insert(struct node_order *order, unsigned from, unsigned node)
+{
+	unsigned at = order->n++;
+
+	for (; at && distance(from, order->node[at - 1]) > distance(from, node); at--)
+		order->node[at] = order->node[at - 1];
+	order->node[at] = (uint8_t)node;
+}
+
+void numa_init(uint64_t present)
+{
+	for (unsigned from = 0; from < PORT_MAX_NODES; from++) {
+		orders[from].n = 0;
+		for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+			if (present >> node & 1)
+				insert(&orders[from], from, node);
+	}
+}
+
+const struct node_order *numa_order(unsigned node)
+{
+	return &orders[node];
+}
+
+unsigned numa_node_of(unsigned cpu)
+{
+	return cpu < PORT_MAX_CPUS ? cpu_node[cpu] : 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Which nodes there are, and in which order a CPU asks them for memory. */
+#ifndef MM_NUMA_H
+#define MM_NUMA_H
+
+#include <spanheap/port.h>
+
+/**
+ * struct node_order - nodes that have memory, nearest first.
+ */
+struct node_order {
+	uint8_t n;
+	uint8_t node[PORT_MAX_NODES];
+};
+
+/** numa_init() - make the orders for nodes of the set @present (bit n: node n). */
+void numa_init(uint64_t present);
+
+/** numa_order() - for a node. Any context. */
+const struct node_order *numa_order(unsigned node);
+
+/** numa_node_of() - of a CPU. Any context. */
+unsigned numa_node_of(unsigned cpu);
+
+#endif

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: MIT
+/* The page heap; see pageheap.h for the picture. */
+#include <spanheap/page.h>
+
+#include "mm/addrstate.h"
+#include "mm/fault.h"
+#include "mm/framebits.h"
+#include "mm/log.h"
+#include "mm/pageheap.h"
+
+struct pageheap main_heap[PORT_MAX_NODES];
+
+/* In the first frame of a run that an NMI freed. */
+struct deferred_run {
+	struct deferred_run *next;
+	uint64_t n;
+};
+
+/* The frames of a run that lie in one chunk. */
+struct piece {
+	struct chunk *chunk;
+	uint64_t pfn;
+	unsigned first, n;
+};
+
+static struct piece piece_at(const struct pageheap *heap, uint64_t pfn, uint64_t end)
+{
+	unsigned first = (unsigned)(pfn % CHUNK_FRAMES);
+
+	return (struct piece){
+		.chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT),
+		.pfn = pfn,
+		.first = first,
+		.n = (unsigned)MIN(end - pfn, CHUNK_FRAMES - first),
+	};
+}
+
+#define for_each_piece(p, heap, pfn, end)                                                          \
+	for (struct piece p = piece_at(heap, pfn, end); p.pfn < (end);                             \
+	     p = piece_at(heap, p.pfn + p.n, end))
+
+static enum mem_window window_of(uint64_t pfn)
+{
+	return pfn >= window_start(WINDOW_HIGH)
+		       ? WINDOW_HIGH
+		       : (pfn >= window_start(WINDOW_DMA32) ? WINDOW_DMA32 : WINDOW_DMA);
+}
+
+void pageheap_init(struct pageheap *heap, struct memmap *map, unsigned node)
+{
+	*heap = (struct pageheap){ .map = map, .node = node, .tree.index = &map->index };
+	for (unsigned w = 0; w < MEM_WINDOWS; w++) {
+		heap->hint[w] = window_end(w);
+		heap->cursor[w][0] = heap->cursor[w][1] = window_start(w);
+	}
+}
+
+/* All below here: heap->lock is held. */
+
+static void update_sum(struct chunk *chunk, uint64_t pfn)
+{
+	sumtree_update(chunk->leaf, pfn / CHUNK_FRAMES, chunk_sum(chunk));
+}
+
+static void lower_hints(struct pageheap *heap, uint64_t pfn, uint64_t n)
+{
+	for (unsigned w = window_of(pfn); w <= window_of(pfn + n - 1); w++)
+		heap->hint[w] = MIN(heap->hint[w], MAX(pfn, window_start(w)));
+}
+
+/* Are all of these free frames known to be zero? They will not be any longer. */
+static bool take_zero(struct pageheap *heap, const struct piece *p)
+{
+	struct chunk *chunk = p->chunk;
+	bool zero = true;
+
+	if (chunk->zero == CHUNK_ZERO_NONE)
+		return false;
+	if (chunk->zero == CHUNK_ZERO_ALL) {
+		struct chunk_side *side;
+
+		if (p->n == CHUNK_FRAMES) {
+			chunk->zero = CHUNK_ZERO_NONE;
+			return true;
+		}
+		side = chunk_side_get(chunk, memmap_pool(heap->map, p->pfn << FRAME_SHIFT));
+		if (!side) {
+			/* No place to tell the others apart: forget about them. */
+			chunk->zero = CHUNK_ZERO_NONE;
+			return true;
+		}
+		for (unsigned w = 0; w < CHUNK_WORDS; w++)
+			side->zero[w] = ~0ULL;
+		chunk->zero = CHUNK_ZERO_SIDE;
+	}
+	for (unsigned at = p->first; at < p->first + p->n; at++) {
+		uint64_t *word = &chunk->side->zero[at / 64];
+
+		zero = zero && (*word >> at % 64 & 1);
+		*word &= ~(1ULL << at % 64);
+	}
+	return zero;
+}
+
+static bool take_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
+{
+	uint64_t end = pfn + n;
+	bool zero = true;
+
+	for_each_piece(p, heap, pfn, end) {
+		zero &= take_zero(heap, &p);
+		chunk_take(p.chunk, p.first, p.n, p.pfn + p.n == end);
+		update_sum(p.chunk, p.pfn);
+	}
+	heap->frames_free -= n;
+	heap->allocs++;
+	return zero;
+}
+
+static void put_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
+{
+	uint64_t end = pfn + n;
+
+	for_each_piece(p, heap, pfn, end) {
+		chunk_put(p.chunk, p.first, p.n, p.pfn + p.n == end);
+		update_sum(p.chunk, p.pfn);
+	}
+	heap->frames_free += n;
+	heap->frees++;
+	lower_hints(heap, pfn, n);
+}
+
+/* The search within one window, or across all: then no hint helps. */
+static uint64_t search(struct pageheap *heap, const struct run_wanted *want)
+{
+	struct run_wanted w = *want;
+	enum mem_window window = window_of(w.lo);
+	bool one_window = w.hi <= window_end(window);
+	uint64_t pfn;
+
+	if (one_window)
+		w.lo = MAX(w.lo, heap->hint[window]);
+	if (w.lo + w.n > w.hi)
+		return PFN_NONE;
+	pfn = sumtree_search(&heap->tree, &w);
+	if (!one_window)
+		return pfn;
+	/* Single frames at any place tell where the first free frame is. */
+	if (w.n == 1 && w.align == 1 && want->lo <= heap->hint[window]) {
+		if (pfn != PFN_NONE)
+			heap->hint[window] = pfn;
+		else if (want->hi == window_end(window))
+			heap->hint[window] = want->hi;
+	}
+	return pfn;
+}
+
+static bool starts_run(const struct pageheap *heap, uint64_t pfn)
+{
+	const struct chunk *before;
+
+	if (pfn % CHUNK_FRAMES)
+		return frame_use(chunk_find(&heap->map->index, pfn << FRAME_SHIFT),
+				 (unsigned)(pfn % CHUNK_FRAMES) - 1) != FRAME_INNER;
+	before = pfn ? chunk_find(&heap->map->index, (pfn - 1) << FRAME_SHIFT) : NULL;
+	return !before || frame_use(before, CHUNK_FRAMES - 1) != FRAME_INNER;
+}
+
+/* The length of the used run at @pfn, or at least @limit if it is longer. */
+static uint64_t run_length(const struct pageheap *heap, uint64_t pfn, uint64_t limit)
+{
+	uint64_t length = 0;
+
+	while (length < limit) {
+		uint64_t at = pfn + length;
+		const struct chunk *chunk = chunk_find(&heap->map->index, at << FRAME_SHIFT);
+		unsigned first = (unsigned)(at % CHUNK_FRAMES), n;
+
+		if (!chunk)
+			break;
+		n = chunk_run_length(chunk, first);
+		length += n;
+		if (first + n < CHUNK_FRAMES || frame_use(chunk, CHUNK_FRAMES - 1) != FRAME_INNER)
+			break;
+	}
+	return length;
+}
+
+/* -1, or what is wrong with freeing this run. */
+static int check_free(const struct pageheap *heap, uint64_t pfn, uint64_t n)
+{
+	const struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
+	enum frame_use use = frame_use(chunk, (unsigned)(pfn % CHUNK_FRAMES));
+	bool ours = chunk->leaf && chunk->owner == CHUNK_HEAP &&
+		    memmap_is_ram(heap->map, pfn << FRAME_SHIFT, FRAME_SIZE);
+
+	if (use == FRAME_FREE)
+		return MM_PAGE_DOUBLE_FREE;
+	if (use == FRAME_HELD)
+		return ours ? MM_PAGE_DOUBLE_FREE : MM_PAGE_INVALID_FREE;
+	if (!starts_run(heap, pfn))
+		return MM_PAGE_INVALID_FREE;
+	return run_length(heap, pfn, n + 1) == n ? -1 : MM_PAGE_WRONG_SIZE;
+}
+
+/* The first frame of a deferred run was marked held; make it used again. */
+static void unmark_deferred(struct chunk *chunk, unsigned frame, uint64_t n)
+{
+	uint64_t bit = 1ULL << frame % 64;
+
+	atomic_and(&chunk->word[frame / 64].free, ~bit);
+	if (n > 1)
+		atomic_and(&chunk->word[frame / 64].end, ~bit);
+}
+
+static void settle(struct pageheap *heap)
+{
+	struct deferred_run *run = atomic_xchg(&heap->deferred, NULL), *next;
+
+	for (; run; run = next) {
+		uint64_t pfn = virt_to_phys(run) >> FRAME_SHIFT, n = run->n;
+
+		next = run->next;
+		unmark_deferred(chunk_find(&heap->map->index, pfn << FRAME_SHIFT),
+				(unsigned)(pfn % CHUNK_FRAMES), n);
+		put_run(heap, pfn, n);
+	}
+}
+
+static bool lock_heap(struct pageheap *heap, unsigned long *flags)
+{
+	if (!spin_lock_context(&heap->lock, flags))
+		return false;
+	if (unlikely(atomic_load_relaxed(&heap->deferred)))
+		settle(heap);
+	return true;
+}
+
+/* All above here: heap->lock is held. */
+
+void pageheap_settle(struct pageheap *heap)
+{
+	unsigned long flags;
+
+	if (lock_heap(heap, &flags))
+		spin_unlock_irqrestore(&heap->lock, flags);
+}
+
+static uint64_t try_alloc(struct pageheap *heap, const struct run_wanted *want, bool *zero)
+{
+	unsigned long flags;
+	uint64_t pfn;
+
+	if (!lock_heap(heap, &flags))
+		return PFN_NONE;
+	pfn = search(heap, want);
+	if (pfn != PFN_NONE)
+		*zero = take_run(heap, pfn, want->n);
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return pfn;
+}
+
+/* The chunk of a frame, with its place in the tree; NULL: no metadata memory. */
+static struct chunk *seat_chunk(struct pageheap *heap, uint64_t pfn)
+{
+	struct chunk *chunk = memmap_chunk(heap->map, pfn << FRAME_SHIFT);
+	unsigned long flags;
+
+	if (!chunk || chunk->leaf)
+		return chunk;
+	flags = spin_lock_irqsave(&heap->lock);
+	if (!chunk->leaf)
+		chunk->leaf = sumtree_leaf(&heap->tree, pfn / CHUNK_FRAMES,
+					   memmap_node_pool(heap->map, heap->node));
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return chunk->leaf ? chunk : NULL;
+}
+
+/* Put frames that have just become Ready and ours into the tree. */
+static void add_frames(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsigned n)
+{
+	unsigned long flags = spin_lock_irqsave(&heap->lock);
+
+	chunk->zero = n == CHUNK_FRAMES && chunk->fresh ? CHUNK_ZERO_ALL : CHUNK_ZERO_NONE;
+	chunk->fresh = false;
+	chunk_offer(chunk, (unsigned)(pfn % CHUNK_FRAMES), n);
+	update_sum(chunk, pfn);
+	heap->frames += n;
+	heap->frames_free += n;
+	lower_hints(heap, pfn, n);
+	spin_unlock_irqrestore(&heap->lock, flags);
+}
+
+/* Claim Reserved frames, at most one chunk's, and add them. */
+static bool grow_by(struct pageheap *heap, phys_addr_t base, uint64_t size)
+{
+	struct chunk *chunk;
+
+	addrstate_feed(heap->map, heap->node, ADDRSTATE_ROOM);
+	chunk = seat_chunk(heap, base >> FRAME_SHIFT);
+	if (!chunk || addrstate_claim(heap->map, CHUNK_HEAP, base, size))
+		return false;
+	add_frames(heap, chunk, base >> FRAME_SHIFT, (unsigned)(size >> FRAME_SHIFT));
+	return true;
+}
+
+/* Start from the bottom again if memory has become Reserved since the last time. */
+static bool rewind_cursors(struct pageheap *heap)
+{
+	uint64_t returned = atomic_load(&heap->map->returned);
+
+	if (atomic_xchg(&heap->grown_at, returned) == returned)
+		return false;
+	for (unsigned w = 0; w < MEM_WINDOWS; w++)
+		for (unsigned arrived = 0; arrived < 2; arrived++)
+			atomic_store_relaxed(&heap->cursor[w][arrived], window_start(w));
+	return true;
+}
+
+/*
+ * The next Reserved run in one window; memory that arrived later comes last.
+ * What is asked for may be less than a chunk; what is claimed is not.
+ */
+static bool grow_window(struct pageheap *heap, enum mem_window w, uint64_t lo, uint64_t hi)
+{
+	lo = round_down(lo, CHUNK_FRAMES);
+	hi = MIN(round_up(hi, CHUNK_FRAMES), window_end(w));
+	for (unsigned arrived = 0; arrived < 2; arrived++) {
+		uint64_t *cursor = &heap->cursor[w][arrived];
+		phys_addr_t base = MAX(lo, atomic_load_relaxed(cursor)) << FRAME_SHIFT;
+		phys_addr_t end = hi << FRAME_SHIFT;
+		bool from_cursor = lo <= atomic_load_relaxed(cursor);
+		uint64_t size;
+
+		while (base < end &&
+		       memmap_next_reserved(heap->map, heap->node, arrived, &base, end, &size)) {
+			bool grown = grow_by(heap, base, size);
+
+			base += size;
+			if (from_cursor)
+				atomic_store_relaxed(cursor, base >> FRAME_SHIFT);
+			if (grown)
+				return true;
+		}
+		if (from_cursor && hi == window_end(w))
+			atomic_store_relaxed(cursor, window_end(w));
+	}
+	return false;
+}
+
+/* Make more frames of [lo, hi) Ready: high windows first. */
+static bool grow(struct pageheap *heap, const struct run_wanted *want)
+{
+	if (port_context() == MM_NMI || mm_should_fail(0))
+		return false;
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned w = MEM_WINDOWS; w-- > 0;) {
+			uint64_t lo = MAX(want->lo, window_start(w));
+
+			if (lo < MIN(want->hi, window_end(w)) &&
+			    grow_window(heap, w, lo, want->hi))
+				return true;
+		}
+		if (!rewind_cursors(heap))
+			break;
+	}
+	return false;
+}
+
+/*
+ * A long run: claim the first stretch of Reserved memory that could hold it, so
+ * that no more is made Ready than is needed.
+ */
+static bool grow_run(struct pageheap *heap, const struct run_wanted *want)
+{
+	phys_addr_t at, end;
+
+	if (port_context() == MM_NMI || !memmap_reserved_run(heap->map, heap->node, want, &at))
+		return false;
+	end = round_up(at + (want->n << FRAME_SHIFT), CHUNK_SIZE);
+	at = round_down(at, CHUNK_SIZE);
+	for (uint64_t size; memmap_next_reserved(heap->map, heap->node, -1, &at, end, &size);
+	     at += size)
+		if (!grow_by(heap, at, size))
+			return false;
+	return true;
+}
+
+uint64_t pageheap_alloc(struct pageheap *heap, const struct run_wanted *want, bool *zero)
+{
+	uint64_t pfn = try_alloc(heap, want, zero);
+
+	if (pfn != PFN_NONE)
+		return pfn;
+	if ((want->n > CHUNK_FRAMES || want->align > CHUNK_FRAMES) && grow_run(heap, want)) {
+		pfn = try_alloc(heap, want, zero);
+		if (pfn != PFN_NONE)
+			return pfn;
+	}
+	if (want->n > CHUNK_FRAMES && want->n > memmap_longest(heap->map, heap->node))
+		return PFN_NONE;
+	while (grow(heap, want)) {
+		pfn = try_alloc(heap, want, zero);
+		if (pfn != PFN_NONE)
+			return pfn;
+	}
+	return PFN_NONE;
+}
+
+/* In an NMI that found the lock taken: mark the run and leave it to others. */
+static int defer_free(struct pageheap *heap, uint64_t pfn, uint64_t n)
+{
+	struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
+	unsigned frame = (unsigned)(pfn % CHUNK_FRAMES);
+	uint64_t bit = 1ULL << frame % 64;
+	struct deferred_run *run = phys_to_virt(pfn << FRAME_SHIFT);
+	/* Our own run's bits are stable, and its neighbours are never seen as inner. */
+	int bad = check_free(heap, pfn, n);
+
+	if (bad >= 0)
+		return bad;
+	atomic_or(&chunk->word[frame / 64].end, bit);
+	if (atomic_fetch_or(&chunk->word[frame / 64].free, bit) & bit)
+		return MM_PAGE_DOUBLE_FREE;
+	run->n = n;
+	run->next = atomic_load(&heap->deferred);
+	while (!atomic_cas(&heap->deferred, &run->next, run))
+		;
+	return -1;
+}
+
+int pageheap_free(struct pageheap *heap, uint64_t pfn, uint64_t n)
+{
+	unsigned long flags;
+	int bad;
+
+	if (!lock_heap(heap, &flags))
+		return defer_free(heap, pfn, n);
+	bad = check_free(heap, pfn, n);
+	if (bad < 0)
+		put_run(heap, pfn, n);
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return bad;
+}
+
+/* Used runs end in a last frame, and only Ready frames are free or used. */
+static unsigned check_chunk(struct pageheap *heap, struct arena *arena, unsigned nr,
+			    uint64_t *nfree)
+{
+	struct chunk *chunk = &arena->chunk[nr];
+	uint64_t pfn = (arena->base >> FRAME_SHIFT) + nr * CHUNK_FRAMES;
+	unsigned bad = 0;
+
+	if (chunk->leaf->sum[pfn / CHUNK_FRAMES % SUM_FANOUT] != chunk_sum(chunk))
+		bad++;
+	for (unsigned f = 0; f < CHUNK_FRAMES; f++) {
+		enum frame_use use = frame_use(chunk, f);
+
+		if (use != FRAME_HELD && chunk_frame_state(chunk, f) != MEM_READY)
+			bad++;
+		if (use == FRAME_FREE && pfn + f < heap->hint[window_of(pfn + f)])
+			bad++;
+		if (f && use > FRAME_LAST && frame_use(chunk, f - 1) == FRAME_INNER)
+			bad++;
+	}
+	*nfree += chunk_count_free(chunk);
+	if (bad)
+		mm_log("page heap %u: chunk at 0x%llx: %u faults", heap->node,
+		       (unsigned long long)pfn << FRAME_SHIFT, bad);
+	return bad;
+}
+
+unsigned pageheap_check(struct pageheap *heap)
+{
+	unsigned long flags = spin_lock_irqsave(&heap->lock);
+	unsigned bad = sumtree_check(&heap->tree);
+	uint64_t nfree = 0;
+
+	if (bad)
+		mm_log("page heap %u: %u wrong summaries", heap->node, bad);
+	for (struct arena *a = atomic_load(&heap->map->index.all); a; a = a->next)
+		for (unsigned i = 0; i < ARENA_CHUNKS; i++)
+			if (a->chunk[i].leaf && a->chunk[i].node == heap->node)
+				bad += check_chunk(heap, a, i, &nfree);
+	if (nfree != heap->frames_free) {
+		mm_log("page heap %u: %llu frames free, %llu counted", heap->node,
+		       (unsigned long long)nfree, (unsigned long long)heap->frames_free);
+		bad++;
+	}
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return bad;
+}

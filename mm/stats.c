@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+/* The calls of <spanheap/stats.h>: what the floors count, put together. */
+#include "lib/fmt.h"
+#include "mm/addrstate.h"
+#include "mm/log.h"
+#include "mm/numa.h"
+#include "mm/pageheap.h"
+#include "mm/stats.h"
+
+static int add_run(phys_addr_t base, uint64_t size, enum mem_state state, void *arg)
+{
+	struct mm_stats *s = arg;
+	uint64_t *sum[] = { &s->none_bytes, &s->reserved_bytes, &s->prepared_bytes,
+			    &s->ready_bytes };
+
+	(void)base;
+	*sum[state] += size;
+	s->ram_bytes += size;
+	return 0;
+}
+
+void mm_stats(struct mm_stats *s)
+{
+	*s = (struct mm_stats){ .failed_calls = page_failed_calls() };
+	memmap_walk(&main_map, add_run, s);
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++) {
+		struct pageheap *heap = &main_heap[node];
+		unsigned long flags = spin_lock_irqsave(&heap->lock);
+
+		s->frames_free += heap->frames_free;
+		s->frames_used += heap->frames - heap->frames_free;
+		s->alloc_calls += heap->allocs;
+		s->free_calls += heap->frees;
+		spin_unlock_irqrestore(&heap->lock, flags);
+		s->metadata_bytes += main_map.pool[node].held;
+	}
+}
+
+__attribute__((format(printf, 2, 3))) static void say(void (*sink)(const char *line),
+						       const char *fmt, ...)
+{
+	char line[MM_LOG_LINE];
+	va_list args;
+
+	va_start(args, fmt);
+	fmt_vprint(line, sizeof(line), fmt, args);
+	va_end(args);
+	sink(line);
+}
+
+static void show_metadata(void (*sink)(const char *line))
+{
+	for (unsigned kind = 0; kind < META_KINDS; kind++) {
+		size_t used = 0;
+
+		for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+			used += main_map.pool[node].used[kind];
+		say(sink, "  %-28s %8zu x %5zu B = %8zu KiB", meta_name(kind), used,
+		    meta_size(kind), used * meta_size(kind) >> 10);
+	}
+}
+
+void mm_show(void (*sink)(const char *line))
+{
+	struct mm_stats s;
+
+	mm_stats(&s);
+	say(sink, "RAM       %10llu KiB: None %llu, Reserved %llu, Prepared %llu, Ready %llu KiB",
+	    (unsigned long long)s.ram_bytes >> 10, (unsigned long long)s.none_bytes >> 10,
+	    (unsigned long long)s.reserved_bytes >> 10, (unsigned long long)s.prepared_bytes >> 10,
+	    (unsigned long long)s.ready_bytes >> 10);
+	say(sink, "frames    %10llu used, %llu free", (unsigned long long)s.frames_used,
+	    (unsigned long long)s.frames_free);
+	say(sink, "calls     %10llu allocations, %llu frees, %llu failures",
+	    (unsigned long long)s.alloc_calls, (unsigned long long)s.free_calls,
+	    (unsigned long long)s.failed_calls);
+	say(sink, "metadata  %10llu bytes held, of which in use:",
+	    (unsigned long long)s.metadata_bytes);
+	show_metadata(sink);
+}
+
+/* States, owners and marks of one arena's chunks agree. */
+static unsigned check_arena(const struct arena *arena)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < ARENA_CHUNKS; i++) {
+		const struct chunk *chunk = &arena->chunk[i];
+		bool held = !chunk_states_within(chunk, 0, CHUNK_FRAMES,
+						 1U << MEM_NONE | 1U << MEM_RESERVED);
+		unsigned faults = 0;
+
+		if (chunk->state > CHUNK_MIXED || (chunk->state == CHUNK_MIXED && !chunk->side))
+			faults++;
+		if (held != (chunk->owner != CHUNK_FREE) || chunk->busy)
+			faults++;
+		if (chunk->zero == CHUNK_ZERO_SIDE && !chunk->side)
+			faults++;
+		if (chunk->owner == CHUNK_HEAP && !chunk->leaf)
+			faults++;
+		if (faults)
+			mm_log("chunk at 0x%llx: state %u owner %u busy %u: %u faults",
+			       (unsigned long long)(arena->base + i * CHUNK_SIZE), chunk->state,
+			       chunk->owner, chunk->busy, faults);
+		bad += faults;
+	}
+	return bad;
+}
+
+int mm_validate(void)
+{
+	unsigned bad = 0;
+
+	for (const struct arena *a = atomic_load(&main_map.index.all); a; a = a->next)
+		bad += check_arena(a);
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		bad += pageheap_check(&main_heap[node]);
+	return (int)bad;
+}
+
+void mm_drain(void)
+{
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		pageheap_settle(&main_heap[node]);
+	addrstate_join(&main_map);
+}
