@@ -54,9 +54,9 @@ variant := $(subst $(space),-,$(strip $(variant)))
 B := $(O)$(addprefix /,$(variant))
 I := $(B)
 ifneq ($(EXTRA),)
-extra_dir := $(abspath $(EXTRA))
+extra_dir := $(patsubst %/,%,$(EXTRA))
 extra_src := $(sort $(wildcard $(extra_dir)/*.c))
-I := $(B)/extra-$(notdir $(extra_dir))-$(firstword $(shell printf %s '$(extra_dir)' | cksum))
+I := $(B)/extra-$(notdir $(extra_dir))-$(firstword $(shell printf %s '$(abspath $(EXTRA))' | cksum))
 ifeq ($(wildcard $(extra_dir)/.),)
 $(error EXTRA=$(EXTRA): no such folder)
 endif
@@ -89,7 +89,8 @@ EFI_CFLAGS := $(COMMON_CFLAGS) -ffreestanding -fpic -fshort-wchar -fno-stack-pro
 ifeq ($(findstring clang,$(CC)),)
 EFI_CFLAGS += -fno-stack-check -maccumulate-outgoing-args
 else
-KERNEL_CFLAGS += -Wno-unused-command-line-argument
+# Its assembler does not know -ffile-prefix-map.
+KERNEL_CFLAGS += -fdebug-compilation-dir=. -Wno-unused-command-line-argument
 endif
 
 ALL_TARGETS :=
@@ -98,9 +99,14 @@ DEPS := make gcc binutils libc6-dev clang lld python3 qemu-system-x86 ovmf gnu-e
 
 # ---- What people type ----
 
+# Packages first, then what needs them.
+ifneq ($(filter deps,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+
 .PHONY: all deps run selftest test kbench clean help FORCE
 
-all: $(I)/kernel.elf $(B)/BOOTX64.EFI $(I)/esp.img ## kernel image, UEFI application, ESP image, host library
+all: $(I)/kernel.elf $(B)/BOOTX64.EFI $(I)/esp.img ## kernel image, UEFI application, ESP image
 
 deps: ## install the Debian packages that are missing
 	$(Q)missing=; \

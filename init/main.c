@@ -9,6 +9,7 @@
  *	final page tables		no RAM is mapped any longer
  *	mm_init				the memory manager maps what it uses
  *	the other CPUs
+ *	devices that give memory or take it back
  *	run, selftest, kbench or list
  */
 #include <kernel/arch.h>
@@ -26,6 +27,9 @@
 #include "lib/string.h"
 
 #define IDENTITY_LIMIT (1ULL << 32)
+
+/* The suites fill chunks, exhaust and shrink; with less RAM they would fail for nothing. */
+#define SELFTEST_MIN_RAM (32ULL << 20)
 
 struct boot_info boot_info;
 struct acpi_info acpi_info;
@@ -84,6 +88,15 @@ static void give_memory(void)
 		memblock_reserve(arch_trampoline(), FRAME_SIZE);
 }
 
+/* What the SLIT says, and where CPU 0 is; arch_smp_init() says it of the others. */
+static void tell_nodes(void)
+{
+	mm_set_cpu_node(0, arch_boot_node(&acpi_info));
+	for (unsigned a = 0; a < acpi_info.nnodes; a++)
+		for (unsigned b = 0; b < acpi_info.nnodes; b++)
+			mm_set_node_distance((int)a, (int)b, acpi_info.distance[a][b]);
+}
+
 static uint64_t usable_bytes(void)
 {
 	uint64_t sum = 0;
@@ -128,6 +141,11 @@ static unsigned selftest(const char *filter)
 	};
 	struct kunit_results results;
 
+	if (usable_bytes() < SELFTEST_MIN_RAM) {
+		console_printf("not enough memory: %llu KiB usable, the suites need %llu KiB\n",
+			       (unsigned long long)usable_bytes() >> 10, SELFTEST_MIN_RAM >> 10);
+		return EXIT_FAILED;
+	}
 	if (kunit_run(&options, &results))
 		return EXIT_FAILED;
 	return results.passed || results.skipped ? EXIT_PASSED : EXIT_NOTHING;
@@ -138,6 +156,7 @@ static unsigned selftest(const char *filter)
 static unsigned run_mode(const char *mode)
 {
 	char filter[512] = "";
+	bool healthy;
 
 	cmdline_get("filter", filter, sizeof(filter));
 	if (!strcmp(mode, "selftest"))
@@ -152,7 +171,9 @@ static unsigned run_mode(const char *mode)
 		panic("mode=%s: there is run, selftest, kbench and list", mode);
 	show_memory();
 	show_cpus();
-	monitor(self_check());
+	healthy = self_check();
+	background_start();
+	monitor(healthy);
 }
 
 void kernel_main(const struct boot_info *bi)
@@ -169,9 +190,12 @@ void kernel_main(const struct boot_info *bi)
 	arch_early_init(&boot_info);
 	acpi_parse(boot_info.rsdp, identity, &acpi_info);
 	give_memory();
+	tell_nodes();
 	arch_paging_init();
 	start_mm();
 	arch_smp_init(&acpi_info, (unsigned)cmdline_number("cpus", 0));
+	balloon_init();
+	dimm_poll();
 
 	cmdline_get("mode", mode, sizeof(mode));
 	machine_exit(run_mode(mode));

@@ -13,6 +13,7 @@
 #include <kernel/task.h>
 #include <kunit/run.h>
 #include <spanheap/page.h>
+#include <spanheap/scavenge.h>
 #include <spanheap/state.h>
 #include <spanheap/stats.h>
 #include "lib/bits.h"
@@ -127,13 +128,36 @@ static void cmd_free(char *rest)
 	held[i].addr = NULL;
 }
 
+/* Write every frame of what alloc gave, so that the memory behind it exists. */
+static void cmd_fill(char *rest)
+{
+	(void)rest;
+	for (unsigned i = 0; i < MAX_HELD; i++)
+		for (size_t at = 0; held[i].addr && at < held[i].size; at += FRAME_SIZE)
+			((volatile char *)held[i].addr)[at] = 1;
+}
+
+static void cmd_scavenge(char *rest)
+{
+	uint64_t bytes = ~0ULL;
+
+	if (*rest && !parse_number(rest, &bytes))
+		console_printf("scavenge takes a number of bytes, as 64M\n");
+	else
+		console_printf("%llu KiB given back\n",
+			       (unsigned long long)mm_scavenge(bytes) >> 10);
+}
+
 static void cmd_test(char *rest)
 {
 	struct kunit_options options = { .filter = rest };
 	struct kunit_results results;
 
+	/* Suites look closely at states and counts. */
+	background_pause(true);
 	if (!kunit_run(&options, &results) && !results.passed && !results.skipped)
 		console_printf("no suite matches; try: test, test page*, test kunit.strings\n");
+	background_pause(false);
 }
 
 static void cmd_cpus(char *rest)
@@ -166,6 +190,8 @@ static const struct command {
 	{ "states", "[ADDR]", "states of all memory, or of one physical address", cmd_states },
 	{ "alloc", "N", "allocate N bytes of frames (suffixes K, M, G)", cmd_alloc },
 	{ "free", "ADDR", "free what alloc gave", cmd_free },
+	{ "fill", "", "write every frame that alloc gave", cmd_fill },
+	{ "scavenge", "[N]", "give free memory back, N bytes or all", cmd_scavenge },
 	{ "test", "[GLOB]", "run the suites, or those that match", cmd_test },
 	{ "cpus", "", "processors", cmd_cpus },
 	{ "reboot", "", "start anew", cmd_reboot },

@@ -164,7 +164,10 @@ static void show_totals(unsigned nranges)
 {
 	struct state_sums all = states_of(0, 1ULL << PORT_PHYS_BITS);
 	uint64_t by_type[NR_TYPES] = { 0 }, ram = 0, owned = 0, none = 0;
+	struct dimm_counts modules;
 
+	/* Not in the firmware's map. */
+	dimm_counts(&modules);
 	for (unsigned i = 0; i < nranges; i++) {
 		unsigned type = type_of(&sorted[i]);
 
@@ -180,6 +183,10 @@ static void show_totals(unsigned nranges)
 	for (unsigned t = 0; t < NR_TYPES; t++)
 		if (type_info[t].ram)
 			show_sum(type_info[t].name, by_type[t]);
+	if (modules.bytes) {
+		show_sum("memory modules", modules.bytes);
+		ram += modules.bytes;
+	}
 	show_sum("RAM", ram);
 	console_printf("  by state\n");
 	show_sum(state_name[MEM_NONE], none);

@@ -38,6 +38,8 @@
 	(ATOMIC_POINT(),                                                                           \
 	 __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 
+/* What was stored before is seen by others before what is loaded after it. */
+#define atomic_fence() (ATOMIC_POINT(), __atomic_thread_fence(__ATOMIC_SEQ_CST))
 /* Keeps the compiler, not the CPU, from moving accesses across. */
 #define compiler_barrier() __asm__ volatile("" ::: "memory")
 
@@ -50,6 +52,38 @@ static inline void cpu_local_or(uint64_t *p, uint64_t mask)
 
 	*p |= mask;
 	port_irq_restore(flags);
+#endif
+}
+
+/* Return: true if nothing is left of *p. */
+static inline bool cpu_local_and(uint64_t *p, uint64_t mask)
+{
+#ifdef __x86_64__
+	bool zero;
+
+	__asm__ volatile("andq %2, %0" : "+m"(*p), "=@ccz"(zero) : "r"(mask));
+	return zero;
+#else
+	unsigned long flags = port_irq_save();
+	bool zero = !(*p &= mask);
+
+	port_irq_restore(flags);
+	return zero;
+#endif
+}
+
+static inline uint64_t cpu_local_xchg(uint64_t *p, uint64_t v)
+{
+#ifdef __x86_64__
+	__asm__ volatile("xchgq %1, %0" : "+m"(*p), "+r"(v));
+	return v;
+#else
+	unsigned long flags = port_irq_save();
+	uint64_t old = *p;
+
+	*p = v;
+	port_irq_restore(flags);
+	return old;
 #endif
 }
 

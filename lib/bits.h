@@ -16,6 +16,9 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define cacheline_aligned __attribute__((aligned(64)))
 
+/* Keeps the compiler from seeing where a value comes from. */
+#define HIDE_VALUE(x) __asm__("" : "+r"(x))
+
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
@@ -51,6 +54,45 @@ static inline uint64_t mask_range(unsigned from, unsigned n)
 static inline unsigned ctz64(uint64_t x)
 {
 	return x ? (unsigned)__builtin_ctzll(x) : 64;
+}
+
+/* Index of the lowest set bit of x, not 0: one instruction, without the care for old CPUs. */
+static inline uint32_t lowest_bit(uint64_t x)
+{
+#ifdef __x86_64__
+	uint64_t bit;
+
+	__asm__("rep bsfq %1, %0" : "=r"(bit) : "r"(x) : "cc");
+	return (uint32_t)bit;
+#else
+	return (uint32_t)__builtin_ctzll(x);
+#endif
+}
+
+/* One bit of x; only the low six bits of @bit count. */
+static inline bool bit_of(uint64_t x, uint64_t bit)
+{
+#ifdef __x86_64__
+	bool set;
+
+	__asm__("btq %2, %1" : "=@ccc"(set) : "r"(x), "r"(bit));
+	return set;
+#else
+	return x >> bit % 64 & 1;
+#endif
+}
+
+/* All bits but one; only the low six bits of @bit count. */
+static inline uint64_t all_but(uint64_t bit)
+{
+	uint64_t mask = ~0ULL;
+
+#ifdef __x86_64__
+	__asm__("btrq %1, %0" : "+r"(mask) : "r"(bit) : "cc");
+#else
+	mask ^= 1ULL << bit % 64;
+#endif
+	return mask;
 }
 
 /* Zero bits above the highest set bit; 64 for 0. */

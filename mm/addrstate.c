@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The six moves, chunk by chunk, in four steps:
+ * The moves, chunk by chunk, in four steps:
  *
  *	prepare	 metadata, side records, frames for page tables: may fail
  *	claim	 check every chunk and mark it busy: from here nobody else moves
@@ -33,6 +33,7 @@ static const struct {
 	[MOVE_FAULT] = { IN(MEM_PREPARED) | IN(MEM_READY), MEM_RESERVED, false, true },
 	[MOVE_RELEASE] = { IN(MEM_RESERVED) | IN(MEM_PREPARED) | IN(MEM_READY), MEM_NONE, false,
 			   true },
+	[MOVE_CLAIM] = { IN(MEM_RESERVED) | IN(MEM_PREPARED), MEM_READY, true, false },
 };
 
 /* The frames of a range that lie in one chunk. */
@@ -94,39 +95,63 @@ static bool ranges_within(const struct memmap *map, phys_addr_t at, phys_addr_t 
 	return true;
 }
 
-/*
- * The arenas and side records that the move needs. States are looked at first,
- * so that a call on memory that is not ours makes nothing.
- */
-static int prepare_records(struct memmap *map, enum mem_move move, phys_addr_t base,
-			   phys_addr_t end)
-{
-	for_each_part(p, map, base, end) {
-		struct chunk *chunk = p.chunk;
-
-		if (!chunk) {
-			if (!ranges_within(map, p.base, p.base + part_size(&p), moves[move].from))
-				return -EBUSY;
-			chunk = memmap_chunk(map, p.base);
-			if (!chunk)
-				return -ENOMEM;
-		}
-		if (p.n < CHUNK_FRAMES && !chunk_side_get(chunk, memmap_pool(map, p.base)))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 static bool may_move(const struct part *p, enum mem_move move, enum chunk_owner who)
 {
 	const struct chunk *chunk = p->chunk;
 
 	if (chunk->busy)
 		return false;
+	/* What metadata leaves of a chunk is the heap's to claim. */
 	if (chunk->owner != who && chunk->owner != CHUNK_FREE &&
-	    !(who == CHUNK_HEAP && chunk->owner == CHUNK_BOOT && move == MOVE_MAP))
+	    !(who == CHUNK_HEAP && chunk->owner == CHUNK_BOOT && move == MOVE_CLAIM))
 		return false;
 	return chunk_states_within(chunk, p->first, p->n, moves[move].from);
+}
+
+/* Would the move be allowed as things stand? Makes nothing and marks nothing. */
+static int check_move(struct memmap *map, enum mem_move move, enum chunk_owner who,
+		      phys_addr_t base, uint64_t size)
+{
+	phys_addr_t end = base + size;
+	int ret = check_range(base, size);
+
+	if (ret)
+		return ret;
+	if (move == MOVE_RESERVE && !memmap_is_ram(map, base, size))
+		return -EINVAL;
+	/* Memory that is about to leave has no new owners. */
+	if (move == MOVE_MAP && !memmap_is_ram(map, base, size))
+		return -EBUSY;
+	for_each_part(p, map, base, end) {
+		unsigned long flags;
+		bool ok;
+
+		if (!p.chunk) {
+			if (!ranges_within(map, p.base, p.base + part_size(&p), moves[move].from))
+				return -EBUSY;
+			continue;
+		}
+		flags = spin_lock_irqsave(&map->lock);
+		ok = may_move(&p, move, who);
+		spin_unlock_irqrestore(&map->lock, flags);
+		if (!ok)
+			return -EBUSY;
+	}
+	return 0;
+}
+
+/* The arenas and side records that the move needs. */
+static int prepare_records(struct memmap *map, phys_addr_t base, phys_addr_t end)
+{
+	for_each_part(p, map, base, end) {
+		struct chunk *chunk = p.chunk ? p.chunk : memmap_chunk(map, p.base);
+
+		if (!chunk)
+			return -ENOMEM;
+		if (p.n < CHUNK_FRAMES && !chunk_side_get(chunk, memmap_pool(map, p.base)))
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 /* A chunk belongs to somebody as long as a frame of it is in somebody's hands. */
@@ -135,12 +160,6 @@ static void settle_owner(struct chunk *chunk)
 	if (chunk->owner != CHUNK_FREE &&
 	    chunk_states_within(chunk, 0, CHUNK_FRAMES, IN(MEM_NONE) | IN(MEM_RESERVED)))
 		chunk->owner = CHUNK_FREE;
-}
-
-/* Growth of the page heap may find something now where it found nothing before. */
-static void tell_growth(struct memmap *map)
-{
-	(void)atomic_fetch_add(&map->returned, 1);
 }
 
 static void unclaim(struct memmap *map, phys_addr_t base, phys_addr_t end)
@@ -152,7 +171,7 @@ static void unclaim(struct memmap *map, phys_addr_t base, phys_addr_t end)
 		settle_owner(p.chunk);
 		spin_unlock_irqrestore(&map->lock, flags);
 	}
-	tell_growth(map);
+	memmap_tell_growth(map);
 }
 
 static int claim(struct memmap *map, enum mem_move move, enum chunk_owner who, phys_addr_t base,
@@ -164,7 +183,7 @@ static int claim(struct memmap *map, enum mem_move move, enum chunk_owner who, p
 
 		if (ok) {
 			p.chunk->busy = true;
-			if (move == MOVE_MAP)
+			if (move == MOVE_MAP || move == MOVE_CLAIM)
 				p.chunk->owner = (uint8_t)who;
 		}
 		spin_unlock_irqrestore(&map->lock, flags);
@@ -176,18 +195,29 @@ static int claim(struct memmap *map, enum mem_move move, enum chunk_owner who, p
 	return 0;
 }
 
+/* memmap->lock is held. */
+static void set_states(struct memmap *map, const struct part *p, enum mem_state to)
+{
+	uint64_t *reserved = &map->reserved[p->chunk->node];
+	unsigned was = chunk_count_state(p->chunk, p->first, p->n, MEM_RESERVED);
+
+	atomic_store_relaxed(reserved, *reserved + (to == MEM_RESERVED ? p->n : 0) - was);
+	chunk_set_states(p->chunk, p->first, p->n, to);
+}
+
 static void publish(struct memmap *map, enum mem_move move, phys_addr_t base, phys_addr_t end)
 {
 	for_each_part(p, map, base, end) {
 		unsigned long flags = spin_lock_irqsave(&map->lock);
 
-		chunk_set_states(p.chunk, p.first, p.n, moves[move].to);
+		set_states(map, &p, moves[move].to);
 		p.chunk->busy = false;
 		settle_owner(p.chunk);
 		spin_unlock_irqrestore(&map->lock, flags);
 	}
-	if (moves[move].to == MEM_RESERVED)
-		tell_growth(map);
+	/* None as well: the chunk's Reserved frames may be nobody's from now on. */
+	if (moves[move].to == MEM_RESERVED || moves[move].to == MEM_NONE)
+		memmap_tell_growth(map);
 }
 
 static uintptr_t direct(phys_addr_t pa)
@@ -236,13 +266,30 @@ static int remap_run(const struct part *run, struct port_pool *tables)
 			tables);
 }
 
-static int discard_run(const struct part *run, struct port_pool *tables)
+static void discard_run(struct memmap *map, phys_addr_t base, phys_addr_t end)
 {
-	bool zero = port_discard(run->base, part_size(run));
+	bool zero = base < end && port_discard(base, end - base);
 
-	(void)tables;
-	run->chunk->fresh = zero && run->n == CHUNK_FRAMES;
-	return 0;
+	for_each_part(p, map, base, end)
+		p.chunk->fresh = zero && p.n == CHUNK_FRAMES;
+}
+
+/* Offer what was Ready to the outside, in runs as long as can be. */
+static void discard_ready(struct memmap *map, phys_addr_t base, phys_addr_t end)
+{
+	phys_addr_t from = base, at = base;
+
+	while (at < end) {
+		struct part p = part_at(map, at, end);
+		uint64_t run = (uint64_t)chunk_state_run(p.chunk, p.first) << FRAME_SHIFT;
+
+		if (chunk_frame_state(p.chunk, p.first) != MEM_READY) {
+			discard_run(map, from, at);
+			from = at + MIN(run, part_size(&p));
+		}
+		at += MIN(run, part_size(&p));
+	}
+	discard_run(map, from, end);
 }
 
 static int map_range(struct memmap *map, phys_addr_t base, phys_addr_t end,
@@ -251,8 +298,10 @@ static int map_range(struct memmap *map, phys_addr_t base, phys_addr_t end,
 	for_each_part(p, map, base, end) {
 		int ret = remap_run(&p, tables);
 
-		if (p.n < CHUNK_FRAMES)
+		if (p.n < CHUNK_FRAMES) {
 			p.chunk->fresh = false;
+			p.chunk->split = true;
+		}
 		if (ret) {
 			/* Nobody has touched what was mapped, so no CPU need flush. */
 			for_each_part(q, map, base, p.base)
@@ -277,7 +326,8 @@ static int unmap_range(struct memmap *map, phys_addr_t base, phys_addr_t end,
 		return ret;
 	}
 	port_flush(direct(base), end - base);
-	return for_ready_runs(map, base, end, discard_run, tables, &reached);
+	discard_ready(map, base, end);
+	return 0;
 }
 
 static bool has_ready(struct memmap *map, phys_addr_t base, phys_addr_t end)
@@ -288,20 +338,17 @@ static bool has_ready(struct memmap *map, phys_addr_t base, phys_addr_t end)
 	return false;
 }
 
-int addrstate_move(struct memmap *map, enum mem_move move, enum chunk_owner who, phys_addr_t base,
+static int do_move(struct memmap *map, enum mem_move move, enum chunk_owner who, phys_addr_t base,
 		   uint64_t size)
 {
 	struct port_pool tables = { 0 };
 	phys_addr_t end = base + size;
 	struct meta_pool *pool;
 	bool touches;
-	int ret = check_range(base, size);
+	int ret = check_move(map, move, who, base, size);
 
-	if (ret)
-		return ret;
-	if (move == MOVE_RESERVE && !memmap_is_ram(map, base, size))
-		return -EINVAL;
-	ret = prepare_records(map, move, base, end);
+	if (!ret)
+		ret = prepare_records(map, base, end);
 	if (ret)
 		return ret;
 	touches = !map->tracked_only &&
@@ -312,7 +359,11 @@ int addrstate_move(struct memmap *map, enum mem_move move, enum chunk_owner who,
 	if (!ret)
 		ret = claim(map, move, who, base, end);
 	if (!ret) {
-		if (touches)
+		/* Another CPU was faster and made some of it Ready: no tables for that. */
+		if (!touches && moves[move].unmaps && !map->tracked_only &&
+		    has_ready(map, base, end))
+			ret = -EBUSY;
+		else if (touches)
 			ret = moves[move].maps ? map_range(map, base, end, &tables)
 					       : unmap_range(map, base, end, &tables);
 		if (ret)
@@ -324,35 +375,69 @@ int addrstate_move(struct memmap *map, enum mem_move move, enum chunk_owner who,
 	return ret;
 }
 
+int addrstate_move(struct memmap *map, enum mem_move move, enum chunk_owner who, phys_addr_t base,
+		   uint64_t size)
+{
+	int ret;
+
+	port_pin();
+	ret = do_move(map, move, who, base, size);
+	port_unpin();
+	return ret;
+}
+
 int addrstate_claim(struct memmap *map, enum chunk_owner who, phys_addr_t base, uint64_t size)
 {
-	int ret = addrstate_move(map, MOVE_MAP, who, base, size);
+	return addrstate_move(map, MOVE_CLAIM, who, base, size);
+}
 
-	if (ret)
-		return ret;
-	ret = addrstate_move(map, MOVE_USED, who, base, size);
-	if (ret)
-		addrstate_move(map, MOVE_FAULT, who, base, size);
+int addrstate_map_bare(struct meta_pool *lasting, phys_addr_t base, uint64_t size)
+{
+	struct port_pool tables = { 0 };
+	int ret = -ENOMEM;
+
+	if (meta_fill_tables(lasting, &tables, port_pool_worst(size)))
+		ret = port_map(direct(base), base, size, PORT_READ | PORT_WRITE, &tables);
+	meta_return_tables(lasting, &tables);
 	return ret;
+}
+
+void addrstate_unmap_bare(struct meta_pool *lasting, phys_addr_t base, uint64_t size)
+{
+	struct port_pool tables = { 0 };
+
+	/* All of it was mapped at once, so that nothing need be split. */
+	port_unmap(direct(base), size, &tables);
+	port_flush(direct(base), size);
+	meta_return_tables(lasting, &tables);
+	(void)port_discard(base, size);
 }
 
 void addrstate_feed(struct memmap *map, unsigned node, size_t bytes)
 {
 	struct meta_pool *pool = memmap_node_pool(map, node);
 	phys_addr_t base;
+	int ret = 0;
 
 	if (map->tracked_only)
 		return;
-	while (meta_room(pool) < bytes) {
+	while (!ret && meta_room(pool) < bytes) {
+		unsigned from = (unsigned)(pool - map->pool);
 		uint64_t size = FEED_MIN;
 
 		/* As much again as there is, so that little lies idle. */
 		while (size < CHUNK_SIZE && size * 2 <= pool->held)
 			size *= 2;
-		if (!memmap_top_reserved(map, (unsigned)(pool - map->pool), size, &base))
+		if (!memmap_top_reserved(map, from, size, &base))
 			break;
-		if (!addrstate_claim(map, CHUNK_BOOT, base, size))
+		ret = addrstate_claim(map, CHUNK_BOOT, base, size);
+		if (!ret)
 			meta_feed(pool, phys_to_virt(base), size);
+		/* The place is good, only the moment is not; elsewhere it would be no better. */
+		if (ret == -ENOMEM)
+			memmap_top_again(map, from, base + size);
+		else
+			ret = 0;
 	}
 }
 
@@ -380,22 +465,50 @@ static void join_chunk(struct memmap *map, struct chunk *chunk, phys_addr_t base
 
 void addrstate_join(struct memmap *map)
 {
-	for (struct arena *a = atomic_load(&map->index.all); a; a = a->next)
-		for (unsigned i = 0; i < ARENA_CHUNKS; i++)
+	phys_addr_t at = 0;
+
+	do {
+		struct arena *a;
+
+		port_pin();
+		a = arena_next(&map->index, at);
+		for (unsigned i = 0; a && i < ARENA_CHUNKS; i++)
 			if (a->chunk[i].split && claim_split(map, &a->chunk[i]))
 				join_chunk(map, &a->chunk[i], a->base + i * CHUNK_SIZE);
+		at = a ? a->base + ARENA_SIZE : 0;
+		port_unpin();
+	} while (at);
 }
 
-/* The caller's moves: metadata for each arena on the way, then all at once. */
+/* Metadata for a move of this size; what it finds there already it does not need. */
+static size_t room_for(uint64_t size)
+{
+	return ADDRSTATE_ROOM + port_pool_worst(size) * FRAME_SIZE +
+	       (size >> ARENA_SHIFT) * META_ARENA_SIZE;
+}
+
+/*
+ * The caller's moves. Feeding takes memory, which shows in the states: so it is
+ * done for moves that are allowed only, and beforehand for the next one, which
+ * then need not be fed if it fails.
+ */
 static int caller_move(enum mem_move move, phys_addr_t base, uint64_t size)
 {
 	struct ram_range r;
-	unsigned node = memmap_range(&main_map, base, &r) ? r.node : 0;
+	unsigned node;
+	int ret;
 
-	addrstate_feed(&main_map, node,
-		       ADDRSTATE_ROOM + port_pool_worst(size) * FRAME_SIZE +
-			       (size >> ARENA_SHIFT) * META_ARENA_SIZE);
-	return addrstate_move(&main_map, move, CHUNK_CALLER, base, size);
+	port_pin();
+	ret = check_move(&main_map, move, CHUNK_CALLER, base, size);
+	port_unpin();
+	if (ret)
+		return ret;
+	node = memmap_range(&main_map, base, &r) ? r.node : 0;
+	addrstate_feed(&main_map, node, room_for(size));
+	ret = addrstate_move(&main_map, move, CHUNK_CALLER, base, size);
+	if (!ret)
+		addrstate_feed(&main_map, node, room_for(FRAME_SIZE));
+	return ret;
 }
 
 int mem_reserve(phys_addr_t base, uint64_t size)

@@ -10,7 +10,16 @@
 
 #include "mm/memmap.h"
 
-enum mem_move { MOVE_RESERVE, MOVE_MAP, MOVE_USED, MOVE_UNUSED, MOVE_FAULT, MOVE_RELEASE };
+/* MOVE_CLAIM: MOVE_MAP, for what is Reserved, and MOVE_USED in one. */
+enum mem_move {
+	MOVE_RESERVE,
+	MOVE_MAP,
+	MOVE_USED,
+	MOVE_UNUSED,
+	MOVE_FAULT,
+	MOVE_RELEASE,
+	MOVE_CLAIM,
+};
 
 /**
  * addrstate_move() - one move of a range, all of it or nothing.
@@ -22,11 +31,22 @@ int addrstate_move(struct memmap *map, enum mem_move move, enum chunk_owner who,
 		   uint64_t size);
 
 /**
- * addrstate_claim() - a run of Reserved frames becomes Ready and @who's.
+ * addrstate_claim() - frames that are Reserved, or Prepared and @who's, become Ready and @who's.
  *
  * Any context but NMI. Return: as addrstate_move(); on failure nothing has changed.
  */
 int addrstate_claim(struct memmap *map, enum chunk_owner who, phys_addr_t base, uint64_t size);
+
+/**
+ * addrstate_map_bare() - map memory whose states nobody may look at yet: it holds
+ * the very records that will tell them.
+ *
+ * Page tables come from @lasting. Return: 0, -ENOMEM, -EIO.
+ */
+int addrstate_map_bare(struct meta_pool *lasting, phys_addr_t base, uint64_t size);
+
+/** addrstate_unmap_bare() - undo that, once the records are gone. Task context, waits. */
+void addrstate_unmap_bare(struct meta_pool *lasting, phys_addr_t base, uint64_t size);
 
 /**
  * addrstate_feed() - see to it that a node's metadata pool has room.

@@ -5,40 +5,50 @@
 
 #define STATE_ODD 0x5555555555555555ULL /* low bit of each two-bit field */
 
-static void publish(struct arena_index *index, struct arena *arena)
-{
-	struct arena *first = atomic_load(&index->all);
-
-	do
-		arena->next = first;
-	while (!atomic_cas(&index->all, &first, arena));
-}
-
 #ifdef CONFIG_FLAT_ARENAS
 
-struct arena *arena_get(struct arena_index *index, phys_addr_t pa, struct meta_pool *pool,
-			bool (*setup)(struct arena *arena, void *arg), void *arg)
+struct arena *arena_get(struct arena_index *index, phys_addr_t pa, struct meta_pool *lasting,
+			struct meta_pool *pool, bool (*setup)(struct arena *arena, void *arg),
+			void *arg)
 {
 	static struct spinlock making;
 	struct arena *arena = arena_find(index, pa);
 	unsigned long flags;
 
-	(void)pool;
+	(void)lasting;
 	if (arena || pa >> ARENA_SHIFT >= ARENA_COUNT)
 		return arena;
 	flags = spin_lock_irqsave(&making);
 	arena = &index->flat[pa >> ARENA_SHIFT];
 	if (!arena->present) {
 		arena->base = round_down(pa, ARENA_SIZE);
-		if (setup(arena, arg)) {
-			publish(index, arena);
+		arena->pool = pool;
+		if (setup(arena, arg))
 			atomic_store(&arena->present, true);
-		} else {
+		else
 			arena = NULL;
-		}
 	}
 	spin_unlock_irqrestore(&making, flags);
 	return arena;
+}
+
+struct arena *arena_next(const struct arena_index *index, phys_addr_t pa)
+{
+	for (uint64_t nr = pa >> ARENA_SHIFT; nr < ARENA_COUNT; nr++)
+		if (atomic_load(&index->flat[nr].present))
+			return (struct arena *)&index->flat[nr];
+	return NULL;
+}
+
+void arena_hide(struct arena_index *index, struct arena *arena)
+{
+	(void)index;
+	atomic_store(&arena->present, false);
+}
+
+static void drop_record(struct arena *arena)
+{
+	memset(arena, 0, sizeof(*arena));
 }
 
 #else
@@ -62,8 +72,9 @@ static struct arena **l2_get(struct arena_index *index, uint64_t nr, struct meta
 	return l2;
 }
 
-struct arena *arena_get(struct arena_index *index, phys_addr_t pa, struct meta_pool *pool,
-			bool (*setup)(struct arena *arena, void *arg), void *arg)
+struct arena *arena_get(struct arena_index *index, phys_addr_t pa, struct meta_pool *lasting,
+			struct meta_pool *pool, bool (*setup)(struct arena *arena, void *arg),
+			void *arg)
 {
 	uint64_t nr = pa >> ARENA_SHIFT;
 	struct arena *arena = arena_find(index, pa), *fresh;
@@ -71,46 +82,56 @@ struct arena *arena_get(struct arena_index *index, phys_addr_t pa, struct meta_p
 
 	if (arena || nr >= ARENA_COUNT)
 		return arena;
-	l2 = l2_get(index, nr, pool);
+	l2 = l2_get(index, nr, lasting);
 	fresh = l2 ? meta_alloc(pool, META_ARENA) : NULL;
 	if (!fresh)
 		return NULL;
 	fresh->base = nr << ARENA_SHIFT;
 	fresh->pool = pool;
 	if (setup(fresh, arg)) {
-		if (atomic_cas(&l2[nr % ARENA_L2_COUNT], &arena, fresh)) {
-			publish(index, fresh);
+		if (atomic_cas(&l2[nr % ARENA_L2_COUNT], &arena, fresh))
 			return fresh;
-		}
 		/* Another CPU was faster: arena is its record now. */
 	}
-	for (unsigned i = 0; i < ARENA_CHUNKS; i++)
-		if (fresh->chunk[i].side)
-			meta_free(pool, META_SIDE, fresh->chunk[i].side);
-	meta_free(pool, META_ARENA, fresh);
+	arena_drop(fresh);
 	return arena;
+}
+
+struct arena *arena_next(const struct arena_index *index, phys_addr_t pa)
+{
+	uint64_t nr = pa >> ARENA_SHIFT;
+
+	while (nr < ARENA_COUNT) {
+		struct arena **l2 = atomic_load(&index->l1[nr >> ARENA_L2_BITS]);
+		struct arena *arena = l2 ? atomic_load(&l2[nr % ARENA_L2_COUNT]) : NULL;
+
+		if (arena)
+			return arena;
+		nr = l2 ? nr + 1 : round_down(nr, ARENA_L2_COUNT) + ARENA_L2_COUNT;
+	}
+	return NULL;
+}
+
+void arena_hide(struct arena_index *index, struct arena *arena)
+{
+	uint64_t nr = arena->base >> ARENA_SHIFT;
+
+	atomic_store(&index->l1[nr >> ARENA_L2_BITS][nr % ARENA_L2_COUNT], NULL);
+}
+
+static void drop_record(struct arena *arena)
+{
+	meta_free(arena->pool, META_ARENA, arena);
 }
 
 #endif
 
-void arena_forget(struct arena_index *index, struct arena *arena)
+void arena_drop(struct arena *arena)
 {
-	struct arena **link = &index->all;
-
-	while (*link != arena)
-		link = &(*link)->next;
-	*link = arena->next;
-#ifdef CONFIG_FLAT_ARENAS
-	memset(arena, 0, sizeof(*arena));
-#else
-	uint64_t nr = arena->base >> ARENA_SHIFT;
-
-	atomic_store(&index->l1[nr >> ARENA_L2_BITS][nr % ARENA_L2_COUNT], NULL);
 	for (unsigned i = 0; i < ARENA_CHUNKS; i++)
 		if (arena->chunk[i].side)
 			meta_free(arena->pool, META_SIDE, arena->chunk[i].side);
-	meta_free(arena->pool, META_ARENA, arena);
-#endif
+	drop_record(arena);
 }
 
 /* A uniform chunk's state as the 32 fields of a side word. */
@@ -160,12 +181,14 @@ static uint64_t match_fields(uint64_t states, unsigned allowed)
 
 bool chunk_states_within(const struct chunk *chunk, unsigned first, unsigned n, unsigned allowed)
 {
-	if (chunk->state != CHUNK_MIXED)
-		return allowed >> chunk->state & 1;
+	unsigned whole = atomic_load(&chunk->state);
+
+	if (whole != CHUNK_MIXED)
+		return allowed >> whole & 1;
 	for (unsigned w = first / 32; w <= (first + n - 1) / 32; w++) {
 		uint64_t wanted = fields_in_word(w, first, n) & STATE_ODD;
 
-		if (wanted & ~match_fields(chunk->side->state[w], allowed))
+		if (wanted & ~match_fields(atomic_load(&chunk->side->state[w]), allowed))
 			return false;
 	}
 	return true;
@@ -197,21 +220,44 @@ void chunk_set_states(struct chunk *chunk, unsigned first, unsigned n, enum mem_
 		atomic_store(&chunk->state, (uint8_t)state);
 }
 
-unsigned chunk_state_run(const struct chunk *chunk, unsigned first)
+unsigned chunk_run_in_state(const struct chunk *chunk, unsigned first, enum mem_state state)
 {
-	enum mem_state state = chunk_frame_state(chunk, first);
-	unsigned at = first;
+	unsigned whole = atomic_load(&chunk->state), at = first;
 
-	if (chunk->state != CHUNK_MIXED)
-		return CHUNK_FRAMES - first;
+	if (whole != CHUNK_MIXED)
+		return whole == state ? CHUNK_FRAMES - first : 0;
 	while (at < CHUNK_FRAMES) {
 		unsigned in_word = at % 32;
-		uint64_t other = ~match_fields(chunk->side->state[at / 32], 1U << state) &
-				 STATE_ODD & ~mask_low(in_word * 2);
+		uint64_t word = atomic_load(&chunk->side->state[at / 32]);
+		uint64_t other = ~match_fields(word, 1U << state) & STATE_ODD &
+				 ~mask_low(in_word * 2);
 
 		if (other)
 			return at - in_word + ctz64(other) / 2 - first;
 		at += 32 - in_word;
 	}
 	return CHUNK_FRAMES - first;
+}
+
+unsigned chunk_state_run(const struct chunk *chunk, unsigned first)
+{
+	unsigned n;
+
+	do
+		n = chunk_run_in_state(chunk, first, chunk_frame_state(chunk, first));
+	while (!n);
+	return n;
+}
+
+unsigned chunk_count_state(const struct chunk *chunk, unsigned first, unsigned n,
+			   enum mem_state state)
+{
+	unsigned count = 0;
+
+	if (chunk->state != CHUNK_MIXED)
+		return chunk->state == state ? n : 0;
+	for (unsigned w = first / 32; w <= (first + n - 1) / 32; w++)
+		count += popcount64(match_fields(chunk->side->state[w], 1U << state) &
+				    fields_in_word(w, first, n));
+	return count;
 }

@@ -23,7 +23,8 @@
  * never sees (0,0) by accident.
  *
  * Owns: index and records; they are made by arena_get() and are never moved.
- * Locking: none for lookups; arena_get() installs by compare-and-swap.
+ * Locking: none for lookups; arena_get() installs by compare-and-swap. A record
+ * goes only with memory that leaves: see memmap.h for who may hold a pointer.
  */
 #ifndef MM_ARENA_H
 #define MM_ARENA_H
@@ -64,6 +65,12 @@ enum chunk_zero {
 	CHUNK_ZERO_SIDE, /* see the side record's bits */
 };
 
+/**
+ * enum chunk_whole - a chunk that is one used run of exactly its own frames.
+ * @CHUNK_WHOLE_CACHED: free, in a CPU's cache; its bits still say used
+ */
+enum chunk_whole { CHUNK_NOT_WHOLE, CHUNK_WHOLE_USED, CHUNK_WHOLE_CACHED };
+
 #define CHUNK_MIXED 4 /* in chunk.state: look at the side record */
 
 struct frame_word {
@@ -86,6 +93,7 @@ struct chunk_side {
  *	a cached frame by the cache's owner: hence always by atomic operations
  * @leaf: leaf of the page heap's summary tree; set once, under the node's lock
  * @side: NULL until needed; set once, by compare-and-swap
+ * @spans: entries of the page map, see pagemap.h; set once
  * @state: enum mem_state, or CHUNK_MIXED; under memmap->lock
  * @owner: enum chunk_owner; under memmap->lock
  * @busy: somebody moves it; under memmap->lock
@@ -93,22 +101,24 @@ struct chunk_side {
  * @zero: enum chunk_zero; under the node's lock
  * @fresh: will read as zeroes when it is mapped again; by whoever set @busy
  * @split: its large leaf was split; by whoever set @busy
+ * @whole: enum chunk_whole. Used: set under the node's lock; who makes it
+ *	something else by compare-and-swap has freed the run
  */
 struct chunk {
 	struct frame_word word[CHUNK_WORDS];
 	struct sumnode *leaf;
 	struct chunk_side *side;
-	void *spans;
+	intptr_t *spans;
 	uint8_t state, owner, busy, node;
-	uint8_t zero, fresh, split;
+	uint8_t zero, fresh, split, whole;
 };
 
 struct arena {
 	struct chunk chunk[ARENA_CHUNKS];
 	phys_addr_t base;
-	struct meta_pool *pool; /* the record's memory; NULL in the flat layout */
-	struct arena *next;	/* all arenas of the index, in order of creation */
-	bool present;
+	struct meta_pool *pool; /* where the record and its side records come from */
+	struct arena *hidden;	/* of those that wait to be dropped, the next */
+	bool present;		/* in the flat layout */
 };
 
 static_assert(sizeof(struct chunk) == 160, "a chunk costs 160 bytes");
@@ -122,7 +132,6 @@ struct arena_index {
 #else
 	struct arena **l1[ARENA_L1_COUNT];
 #endif
-	struct arena *all;
 };
 
 /** arena_find() - the arena that holds @pa, or NULL. Any context; at most two loads. */
@@ -157,18 +166,31 @@ static inline unsigned frame_in_chunk(phys_addr_t pa)
 	return (unsigned)(pa >> FRAME_SHIFT & (CHUNK_FRAMES - 1));
 }
 
+/** arena_next() - the lowest arena that holds or lies above @pa; NULL: none. O(index). */
+struct arena *arena_next(const struct arena_index *index, phys_addr_t pa);
+
+/* for_each_arena() - in ascending order; those that come meanwhile may be left out. */
+#define for_each_arena(a, index)                                                                   \
+	for (struct arena *a = arena_next(index, 0); a;                                            \
+	     a = arena_next(index, (a)->base + ARENA_SIZE))
+
 /**
  * arena_get() - the arena that holds @pa, made if it is not there.
- * @pool: metadata memory for it
+ * @lasting: metadata memory for the index, which outlives any record
+ * @pool: metadata memory for the record
  * @setup: fills a new record before anybody can find it; may fail
  *
  * Any context but NMI. Return: the arena, or NULL: out of metadata memory.
  */
-struct arena *arena_get(struct arena_index *index, phys_addr_t pa, struct meta_pool *pool,
-			bool (*setup)(struct arena *arena, void *arg), void *arg);
+struct arena *arena_get(struct arena_index *index, phys_addr_t pa, struct meta_pool *lasting,
+			struct meta_pool *pool, bool (*setup)(struct arena *arena, void *arg),
+			void *arg);
 
-/** arena_forget() - take the record out of the index and give it back. Nobody may look it up. */
-void arena_forget(struct arena_index *index, struct arena *arena);
+/** arena_hide() - take the record out of the index: nobody finds it from now on. */
+void arena_hide(struct arena_index *index, struct arena *arena);
+
+/** arena_drop() - give a hidden record back, once nobody holds a pointer into it. */
+void arena_drop(struct arena *arena);
 
 /** chunk_side_get() - the chunk's side record, made if it is not there; or NULL. */
 struct chunk_side *chunk_side_get(struct chunk *chunk, struct meta_pool *pool);
@@ -191,7 +213,18 @@ bool chunk_states_within(const struct chunk *chunk, unsigned first, unsigned n, 
 /** chunk_set_states() - all become @state; a part of a uniform chunk needs chunk->side. */
 void chunk_set_states(struct chunk *chunk, unsigned first, unsigned n, enum mem_state state);
 
+/**
+ * chunk_run_in_state() - how many frames from @first on are in @state; 0: not even the first.
+ *
+ * Any context, no lock: each of them was, at some moment of the call.
+ */
+unsigned chunk_run_in_state(const struct chunk *chunk, unsigned first, enum mem_state state);
+
 /** chunk_state_run() - length of the run of one state that starts at @first. */
 unsigned chunk_state_run(const struct chunk *chunk, unsigned first);
+
+/** chunk_count_state() - how many of them are in a state. */
+unsigned chunk_count_state(const struct chunk *chunk, unsigned first, unsigned n,
+			   enum mem_state state);
 
 #endif

@@ -13,6 +13,13 @@ extern uint32_t mm_fail_armed;
 
 bool mm_fail_decide(void);
 
+/*
+ * Between them nothing fails on purpose for this CPU in this context, however
+ * deep inside: for __GFP_NOFAIL, of which the points inside do not know. Pinned.
+ */
+void mm_fail_exempt_begin(void);
+void mm_fail_exempt_end(void);
+
 /** mm_should_fail() - true if this point is to fail now. One load while off. */
 static inline bool mm_should_fail(gfp_t gfp)
 {

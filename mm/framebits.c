@@ -102,6 +102,8 @@ unsigned chunk_count_used(const struct chunk *chunk)
 {
 	unsigned n = 0;
 
+	if (atomic_load_relaxed(&chunk->whole) == CHUNK_WHOLE_CACHED)
+		return 0;
 	for (unsigned w = 0; w < CHUNK_WORDS; w++)
 		n += popcount64(~atomic_load_relaxed(&chunk->word[w].free));
 	return n;

@@ -20,6 +20,48 @@ static inline uint64_t word_free(const struct frame_word *word)
 	return atomic_load_relaxed(&word->free) & ~atomic_load_relaxed(&word->end);
 }
 
+/**
+ * word_singles() - the frames of a word that are runs of one frame each, used or held.
+ *
+ * Of the word's first frame it cannot be told here: the one before it lies
+ * elsewhere. So its bit is never set.
+ */
+static inline uint64_t word_singles(const struct frame_word *word)
+{
+	uint64_t end = atomic_load_relaxed(&word->end);
+
+	return end & (atomic_load_relaxed(&word->free) | end) << 1;
+}
+
+/** word_all_but() - all bits but one; @frame: as below. */
+static inline uint64_t word_all_but(uint64_t frame)
+{
+	return ~1ULL << frame % 64 | ~1ULL >> (-frame % 64);
+}
+
+/**
+ * word_claim() - the moment in which a used frame becomes free: true for one caller only.
+ * @frame: counted from anywhere that is a multiple of 64
+ *
+ * Its end bit is set, or nobody searches the word meanwhile.
+ */
+static inline bool word_claim(struct frame_word *word, uint64_t frame)
+{
+	uint64_t bit = 1ULL << frame % 64;
+
+	return !(atomic_fetch_or(&word->free, bit) & bit);
+}
+
+/** lowest_bits() - the @n lowest set bits, or all if there are not so many. */
+static inline uint64_t lowest_bits(uint64_t bits, uint64_t n)
+{
+	uint64_t rest = bits;
+
+	while (rest && n--)
+		rest &= rest - 1;
+	return bits & ~rest;
+}
+
 /** frame_use() - of one frame. Without the heap's lock only a hint, but for a held frame's holder. */
 static inline enum frame_use frame_use(const struct chunk *chunk, unsigned frame)
 {
@@ -55,7 +97,7 @@ unsigned chunk_run_length(const struct chunk *chunk, unsigned first);
 /** chunk_count_free() - frames that are free in the page heap. */
 unsigned chunk_count_free(const struct chunk *chunk);
 
-/** chunk_count_used() - frames that are in used runs. */
+/** chunk_count_used() - frames that are in used runs; a whole chunk in a cache is not. */
 unsigned chunk_count_used(const struct chunk *chunk);
 
 #endif

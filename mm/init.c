@@ -12,8 +12,11 @@
 
 #include "mm/addrstate.h"
 #include "mm/log.h"
+#include "mm/mcache.h"
 #include "mm/numa.h"
+#include "mm/pagecache.h"
 #include "mm/pageheap.h"
+#include "mm/pressure.h"
 
 /* Enough for a GiB of frames in use; more is claimed when that is used up. */
 #define FIRST_METADATA (128UL << 10)
@@ -67,15 +70,22 @@ int mm_init(void)
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		pageheap_init(&main_heap[node], &main_map, node);
 	numa_init(present);
+	pressure_init();
+	pagecache_init_none();
+	mcache_init();
 	initialised = true;
 	return 0;
 }
 
 int mm_init_cpu(void)
 {
-	return initialised ? 0 : -ENOMEM;
+	int err = initialised ? pagecache_init_cpu() : -ENOMEM;
+
+	return err ? err : mcache_init_cpu();
 }
 
 void mm_exit_cpu(void)
 {
+	mcache_exit_cpu();
+	pagecache_exit_cpu();
 }

@@ -283,8 +283,7 @@ static void *memblock_take(struct memblock *mb, uint64_t size, uint64_t align, i
 	if (pa == MEMBLOCK_FAILED)
 		return NULL;
 	va = (uintptr_t)phys_to_virt(pa);
-	if (mb->map ? mb->map(va, pa, size)
-		    : port_map(va, pa, size, PORT_READ | PORT_WRITE, NULL))
+	if (mb->map ? mb->map(va, pa, size) : port_map(va, pa, size, PORT_READ | PORT_WRITE, NULL))
 		return NULL;
 	memblock_commit(&mb->taken, &edit);
 	return memset((void *)va, 0, size);

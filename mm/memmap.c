@@ -10,36 +10,92 @@ static const enum mem_state state_of_use[] = {
 	[MEM_USE_KEPT] = MEM_NONE,
 };
 
+static bool add_range(struct memmap *map, const struct mem_range *r, phys_addr_t base, uint64_t size,
+		      unsigned node)
+{
+	struct ram_table *table = &map->tables[0];
+
+	if (table->n == MEMMAP_MAX_RANGES)
+		return false;
+	table->range[table->n++] = (struct ram_range){
+		.base = base,
+		.size = size,
+		.node = (uint8_t)node,
+		.use = (uint8_t)r->use,
+		.pool = memmap_node_pool(map, node),
+	};
+	if (r->use == MEM_USE_FREE)
+		map->reserved[node] += size >> FRAME_SHIFT;
+	return true;
+}
+
+/*
+ * A chunk is of one node, that of its first RAM: a border of two nodes inside a
+ * chunk moves up to the chunk's end.
+ */
+static bool add_by_chunk(struct memmap *map, const struct mem_range *r)
+{
+	const struct ram_table *table = &map->tables[0];
+	const struct ram_range *last = table->n ? &table->range[table->n - 1] : NULL;
+	phys_addr_t stop = last ? round_up(last->base + last->size, CHUNK_SIZE) : 0;
+	unsigned node = (unsigned)r->node;
+	uint64_t head;
+
+	if (stop <= r->base || last->node == node)
+		return add_range(map, r, r->base, r->size, node);
+	head = MIN(r->size, stop - r->base);
+	return add_range(map, r, r->base, head, last->node) &&
+	       (head == r->size ||
+		add_range(map, r, r->base + head, r->size - head, node));
+}
+
 int memmap_init(struct memmap *map, const struct mem_range *ranges, size_t n)
 {
 	struct ram_table *table = &map->tables[0];
 
-	if (n > MEMMAP_MAX_RANGES)
-		return -ENOSPC;
 	for (size_t i = 0; i < n; i++)
-		table->range[i] = (struct ram_range){
-			.base = ranges[i].base,
-			.size = ranges[i].size,
-			.node = (uint8_t)ranges[i].node,
-			.use = (uint8_t)ranges[i].use,
-			.pool = &map->pool[ranges[i].node],
-		};
-	table->n = n;
+		if (!add_by_chunk(map, &ranges[i]))
+			return -ENOSPC;
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		map->meta_top[node] = PFN_LIMIT << FRAME_SHIFT;
 	atomic_store(&map->table, table);
 	return 0;
 }
 
-/* Index of the first range that ends above @pa. */
-static size_t search(const struct ram_table *table, phys_addr_t pa)
+#define RANGE_WORDS (sizeof(struct ram_range) / sizeof(uint64_t))
+
+static_assert(sizeof(struct ram_range) == RANGE_WORDS * sizeof(uint64_t), "copied by words");
+
+/*
+ * A table may be filled while somebody reads it, so every word of it is an
+ * atomic access: loads that acquire come before the last look at @changes, and
+ * stores that release come after the first change of it.
+ */
+static struct ram_range load_range(const struct ram_range *from)
 {
-	size_t lo = 0, hi = atomic_load_relaxed(&table->n);
+	struct ram_range range;
+
+	for (unsigned i = 0; i < RANGE_WORDS; i++)
+		((uint64_t *)&range)[i] = atomic_load((const uint64_t *)from + i);
+	return range;
+}
+
+static void store_range(struct ram_range *to, const struct ram_range *range)
+{
+	for (unsigned i = 0; i < RANGE_WORDS; i++)
+		atomic_store((uint64_t *)to + i, ((const uint64_t *)range)[i]);
+}
+
+/* Index of the first range that ends above @pa. */
+static size_t search(const struct ram_table *table, phys_addr_t pa, size_t n)
+{
+	size_t lo = 0, hi = n;
 
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
+		const struct ram_range *r = &table->range[mid];
 
-		if (table->range[mid].base + table->range[mid].size <= pa)
+		if (atomic_load(&r->base) + atomic_load(&r->size) <= pa)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -51,17 +107,65 @@ bool memmap_range(const struct memmap *map, phys_addr_t pa, struct ram_range *ra
 {
 	for (;;) {
 		const struct ram_table *table = atomic_load(&map->table);
-		size_t changes, at;
+		size_t changes, at, n;
 
 		if (!table)
 			return false;
 		changes = atomic_load(&table->changes);
-		at = search(table, pa);
-		if (at < table->n)
-			*range = table->range[at];
+		n = atomic_load(&table->n);
+		at = search(table, pa, n);
+		if (at < n)
+			*range = load_range(&table->range[at]);
 		if (!(changes & 1) && atomic_load(&table->changes) == changes)
-			return at < table->n;
+			return at < n;
 	}
+}
+
+int memmap_splice(struct memmap *map, phys_addr_t base, uint64_t size,
+		  const struct ram_range *with, size_t n)
+{
+	unsigned long flags = spin_lock_irqsave(&map->change_lock);
+	const struct ram_table *old = map->table;
+	struct ram_table *table = &map->tables[old == &map->tables[0]];
+	size_t from = search(old, base, old->n), to = search(old, base + size - 1, old->n), out = 0;
+
+	/* The last one, too, if it does not lie above. */
+	if (to < old->n && old->range[to].base < base + size)
+		to++;
+	if (old->n - (to - from) + n > MEMMAP_MAX_RANGES) {
+		spin_unlock_irqrestore(&map->change_lock, flags);
+		return -ENOSPC;
+	}
+	atomic_store_relaxed(&table->changes, table->changes + 1);
+	for (size_t i = 0; i < from; i++)
+		store_range(&table->range[out++], &old->range[i]);
+	for (size_t i = 0; i < n; i++)
+		store_range(&table->range[out++], &with[i]);
+	for (size_t i = to; i < old->n; i++)
+		store_range(&table->range[out++], &old->range[i]);
+	atomic_store(&table->n, out);
+	atomic_store(&table->changes, table->changes + 1);
+	atomic_store(&map->table, table);
+	spin_unlock_irqrestore(&map->change_lock, flags);
+	return 0;
+}
+
+bool memmap_overlaps(const struct memmap *map, phys_addr_t base, uint64_t size)
+{
+	struct ram_range r;
+
+	return memmap_range(map, base, &r) && r.base < base + size;
+}
+
+static void pass_through(void *arg)
+{
+	(void)arg;
+}
+
+void memmap_settle(void)
+{
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+		port_run_on(cpu, MM_TASK, pass_through, NULL);
 }
 
 static enum mem_state state_by_range(const struct memmap *map, phys_addr_t pa)
@@ -73,9 +177,14 @@ static enum mem_state state_by_range(const struct memmap *map, phys_addr_t pa)
 
 enum mem_state memmap_state(const struct memmap *map, phys_addr_t pa)
 {
-	const struct chunk *chunk = chunk_find(&map->index, pa);
+	const struct chunk *chunk;
+	enum mem_state state;
 
-	return chunk ? chunk_frame_state(chunk, frame_in_chunk(pa)) : state_by_range(map, pa);
+	port_pin();
+	chunk = chunk_find(&map->index, pa);
+	state = chunk ? chunk_frame_state(chunk, frame_in_chunk(pa)) : state_by_range(map, pa);
+	port_unpin();
+	return state;
 }
 
 bool memmap_is_ram(const struct memmap *map, phys_addr_t base, uint64_t size)
@@ -92,13 +201,6 @@ bool memmap_is_ram(const struct memmap *map, phys_addr_t base, uint64_t size)
 	return true;
 }
 
-struct meta_pool *memmap_pool(struct memmap *map, phys_addr_t pa)
-{
-	struct ram_range r;
-
-	return memmap_range(map, pa, &r) && r.base <= pa ? r.pool : &map->pool[0];
-}
-
 /* May metadata go to [base, base + size), which lies in one chunk and one free range? */
 static bool good_for_metadata(const struct memmap *map, phys_addr_t base, uint64_t size)
 {
@@ -109,6 +211,14 @@ static bool good_for_metadata(const struct memmap *map, phys_addr_t base, uint64
 	return (chunk->owner == CHUNK_FREE || chunk->owner == CHUNK_BOOT) && !chunk->busy &&
 	       chunk_states_within(chunk, frame_in_chunk(base), (unsigned)(size >> FRAME_SHIFT),
 				   1U << MEM_RESERVED);
+}
+
+void memmap_top_again(struct memmap *map, unsigned node, phys_addr_t top)
+{
+	unsigned long flags = spin_lock_irqsave(&map->change_lock);
+
+	map->meta_top[node] = MAX(map->meta_top[node], top);
+	spin_unlock_irqrestore(&map->change_lock, flags);
 }
 
 static bool top_of_range(const struct memmap *map, const struct ram_range *r, phys_addr_t top,
@@ -141,25 +251,26 @@ bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_
 	return found;
 }
 
-/* The first Reserved run of a chunk in [*at, end) that the heap may claim. */
-static bool reserved_in_chunk(const struct chunk *chunk, phys_addr_t *at, phys_addr_t end,
+/* The first run of a chunk in [*at, end) that the heap may claim. */
+static bool claimable_in_chunk(const struct chunk *chunk, phys_addr_t *at, phys_addr_t end,
 			      uint64_t *size)
 {
 	if (chunk->owner == CHUNK_CALLER || chunk->busy)
 		return false;
 	while (*at < end) {
 		unsigned frame = frame_in_chunk(*at);
+		enum mem_state state = chunk_frame_state(chunk, frame);
 
 		*size = MIN((uint64_t)chunk_state_run(chunk, frame) << FRAME_SHIFT, end - *at);
-		if (chunk_frame_state(chunk, frame) == MEM_RESERVED)
+		if (state == MEM_RESERVED || (state == MEM_PREPARED && chunk->owner == CHUNK_HEAP))
 			return true;
 		*at += *size;
 	}
 	return false;
 }
 
-bool memmap_next_reserved(struct memmap *map, unsigned node, int arrived, phys_addr_t *base,
-			  phys_addr_t end, uint64_t *size)
+bool memmap_next_claimable(struct memmap *map, unsigned node, int arrived, phys_addr_t *base,
+			   phys_addr_t end, uint64_t *size)
 {
 	phys_addr_t at = *base;
 	struct ram_range r;
@@ -178,7 +289,7 @@ bool memmap_next_reserved(struct memmap *map, unsigned node, int arrived, phys_a
 
 			*base = at;
 			*size = stop - at;
-			if (!chunk || reserved_in_chunk(chunk, base, stop, size))
+			if (!chunk || claimable_in_chunk(chunk, base, stop, size))
 				return true;
 			at = stop;
 		}
@@ -186,13 +297,13 @@ bool memmap_next_reserved(struct memmap *map, unsigned node, int arrived, phys_a
 	return false;
 }
 
-bool memmap_reserved_run(struct memmap *map, unsigned node, const struct run_wanted *want,
-			 phys_addr_t *base)
+bool memmap_claimable_run(struct memmap *map, unsigned node, const struct run_wanted *want,
+			  phys_addr_t *base)
 {
 	phys_addr_t at = want->lo << FRAME_SHIFT, end = want->hi << FRAME_SHIFT;
 	uint64_t start = 0, stop = 0, size;
 
-	while (memmap_next_reserved(map, node, -1, &at, end, &size)) {
+	while (memmap_next_claimable(map, node, -1, &at, end, &size)) {
 		if (at >> FRAME_SHIFT != stop)
 			start = at >> FRAME_SHIFT;
 		at += size;
@@ -205,32 +316,35 @@ bool memmap_reserved_run(struct memmap *map, unsigned node, const struct run_wan
 	return false;
 }
 
-uint64_t memmap_longest(struct memmap *map, unsigned node)
+bool memmap_could_hold(const struct memmap *map, unsigned node, const struct run_wanted *want)
 {
 	phys_addr_t at = 0, start = 0;
-	uint64_t longest = 0;
 	struct ram_range r;
 
 	for (; memmap_range(map, at, &r); at = r.base + r.size) {
+		uint64_t lo, hi = MIN((r.base + r.size) >> FRAME_SHIFT, want->hi);
+
 		if (r.node != node || r.use != MEM_USE_FREE) {
 			start = r.base + r.size;
 			continue;
 		}
 		if (r.base != at)
 			start = r.base;
-		longest = MAX(longest, r.base + r.size - start);
+		lo = round_up(MAX(start >> FRAME_SHIFT, want->lo), want->align);
+		if (lo + want->n <= hi)
+			return true;
 	}
-	return longest >> FRAME_SHIFT;
+	return false;
 }
 
 /* Put what one range says into a chunk that is all None so far. */
-static bool setup_chunk(struct memmap *map, struct chunk *chunk, phys_addr_t base,
-			const struct ram_range *r)
+static bool setup_chunk(struct chunk *chunk, phys_addr_t base, const struct ram_range *r,
+			struct meta_pool *pool)
 {
 	phys_addr_t lo = MAX(base, r->base), hi = MIN(base + CHUNK_SIZE, r->base + r->size);
 	unsigned first = frame_in_chunk(lo), n = (unsigned)((hi - lo) >> FRAME_SHIFT);
 
-	if (n < CHUNK_FRAMES && !chunk_side_get(chunk, memmap_pool(map, base)))
+	if (n < CHUNK_FRAMES && !chunk_side_get(chunk, pool))
 		return false;
 	chunk_set_states(chunk, first, n, state_of_use[r->use]);
 	chunk->node = r->node;
@@ -254,7 +368,7 @@ static bool setup_arena(struct arena *arena, void *arg)
 			chunk->word[w] = (struct frame_word){ .free = ~0ULL, .end = ~0ULL };
 		while (at < base + CHUNK_SIZE && memmap_range(map, at, &r) &&
 		       r.base < base + CHUNK_SIZE) {
-			if (!setup_chunk(map, chunk, base, &r))
+			if (!setup_chunk(chunk, base, &r, arena->pool))
 				return false;
 			at = r.base + r.size;
 		}
@@ -265,10 +379,13 @@ static bool setup_arena(struct arena *arena, void *arg)
 struct arena *memmap_arena(struct memmap *map, phys_addr_t pa)
 {
 	struct arena *arena = arena_find(&map->index, pa);
+	struct ram_range r;
 
 	if (likely(arena))
 		return arena;
-	return arena_get(&map->index, pa, memmap_pool(map, pa), setup_arena, map);
+	if (!memmap_range(map, pa, &r) || r.base > pa)
+		return NULL;
+	return arena_get(&map->index, pa, memmap_node_pool(map, r.node), r.pool, setup_arena, map);
 }
 
 /* The walk: a run that grows as long as the state stays and nothing lies between. */
@@ -296,23 +413,23 @@ static int walk_add(struct walk *w, phys_addr_t base, uint64_t size, enum mem_st
 	return ret;
 }
 
-/* One range's part [at, end) of one arena's addresses. */
-static int walk_arena(struct walk *w, const struct arena *arena, phys_addr_t at, phys_addr_t end)
+/* How far the state of the frame at @at goes, at most to the end of its arena. */
+static uint64_t run_of_state(const struct memmap *map, phys_addr_t at, enum mem_state *state)
 {
-	while (at < end) {
-		const struct chunk *chunk = &arena->chunk[at >> CHUNK_SHIFT & (ARENA_CHUNKS - 1)];
-		unsigned frame = frame_in_chunk(at);
-		enum mem_state state = chunk_frame_state(chunk, frame);
-		uint64_t run = (uint64_t)chunk_state_run(chunk, frame) << FRAME_SHIFT;
-		int ret;
+	uint64_t run = round_down(at, ARENA_SIZE) + ARENA_SIZE - at;
+	const struct chunk *chunk;
 
-		run = MIN(run, end - at);
-		ret = walk_add(w, at, run, state);
-		if (ret)
-			return ret;
-		at += run;
+	port_pin();
+	chunk = chunk_find(&map->index, at);
+	if (chunk) {
+		do {
+			*state = chunk_frame_state(chunk, frame_in_chunk(at));
+			run = chunk_run_in_state(chunk, frame_in_chunk(at), *state);
+		} while (!run);
+		run <<= FRAME_SHIFT;
 	}
-	return 0;
+	port_unpin();
+	return run;
 }
 
 int memmap_walk(struct memmap *map,
@@ -327,12 +444,12 @@ int memmap_walk(struct memmap *map,
 		phys_addr_t end = r.base + r.size;
 
 		for (at = MAX(at, r.base); at < end && !ret;) {
-			phys_addr_t stop = MIN(end, round_down(at, ARENA_SIZE) + ARENA_SIZE);
-			const struct arena *arena = arena_find(&map->index, at);
+			enum mem_state state = state_of_use[r.use];
+			uint64_t run = run_of_state(map, at, &state);
 
-			ret = arena ? walk_arena(&w, arena, at, stop)
-				    : walk_add(&w, at, stop - at, state_of_use[r.use]);
-			at = stop;
+			run = MIN(run, end - at);
+			ret = walk_add(&w, at, run, state);
+			at += run;
 		}
 	}
 	return !ret && w.size ? w.fn(w.base, w.size, w.state, w.arg) : ret;

@@ -13,6 +13,13 @@
  * table and publishes it. A reader needs no lock, in an NMI either; it looks
  * again if its table was filled anew meanwhile.
  *
+ * Memory that leaves takes its records with it. Who holds a pointer to a record
+ * (arena, chunk, summary leaf) is therefore pinned, or has interrupts off, or
+ * owns a frame there. What leaves is first made unfindable; then every CPU is
+ * waited for until it has passed through task context unpinned (memmap_settle());
+ * then it goes. Where tasks are never preempted nothing but a wait lets others on,
+ * and nothing that holds such a pointer waits.
+ *
  * Locking: memmap->lock, interrupts off, the innermost: chunk states, owners
  * and busy marks. change_lock: the tables; taken before it.
  */
@@ -28,15 +35,17 @@
 
 /**
  * struct ram_range - a run of RAM.
- * @pool: metadata memory for its arenas; its own if it arrived at run time
+ * @pool: metadata memory for its arenas; that of the block if it arrived at run
+ *	time and shares no arena with other memory, else one that lasts
  * @arrived: mm_add_memory() brought it; mm_remove_memory() may take it away
+ * @first: and what it brought starts here
  */
 struct ram_range {
 	phys_addr_t base;
 	uint64_t size;
 	struct meta_pool *pool;
 	uint8_t node, use; /* enum mem_use */
-	bool arrived;
+	bool arrived, first;
 };
 
 /* @changes: raised before and after the table is filled; odd meanwhile. */
@@ -48,7 +57,8 @@ struct ram_table {
 /**
  * struct memmap - one memory map.
  * @meta_top: by node: at and above this nothing is left for metadata
- * @returned: raised whenever frames became Reserved, or a chunk nobody's
+ * @returned: raised whenever there is more that the page heap could claim
+ * @reserved: by node: frames in state Reserved
  * @tracked_only: states are kept, the port is not asked to map anything: for
  *	tests on made-up addresses
  */
@@ -59,23 +69,24 @@ struct memmap {
 	struct meta_pool pool[PORT_MAX_NODES];
 	phys_addr_t meta_top[PORT_MAX_NODES];
 	uint64_t returned;
+	uint64_t reserved[PORT_MAX_NODES];
 	bool tracked_only;
 };
 
-/** struct run_wanted - a run of frames that is looked for; @align is a power of two. */
+/**
+ * struct run_wanted - a run of frames that is looked for.
+ * @align: a power of two
+ * @keep_floor: an ordinary request: reserves are not for it, see pressure.h
+ */
 struct run_wanted {
 	uint64_t n, align, lo, hi;
+	bool keep_floor;
 };
 
 /** main_map - the machine's. */
 extern struct memmap main_map;
 
-/**
- * memmap_init() - start from memblock's ranges.
- *
- * The pools of the nodes must have been fed, or feeding is left to
- * memmap_feed(). Return: 0, or -ENOSPC.
- */
+/** memmap_init() - start from memblock's ranges; pools have been fed. Return: 0, or -ENOSPC. */
 int memmap_init(struct memmap *map, const struct mem_range *ranges, size_t n);
 
 /**
@@ -113,8 +124,12 @@ static inline struct chunk *memmap_chunk(struct memmap *map, phys_addr_t pa)
  */
 bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_addr_t *base);
 
+/** memmap_top_again() - look again at places below @top. Any context but NMI. */
+void memmap_top_again(struct memmap *map, unsigned node, phys_addr_t top);
+
 /**
- * memmap_next_reserved() - the next run of Reserved frames that the heap may claim.
+ * memmap_next_claimable() - the next run of frames that the heap may claim: Reserved
+ * ones, and its own that were scavenged.
  * @arrived: 0 only memory of the boot, 1 only memory that arrived later, -1 any
  * @base: where to start; becomes the run's start
  * @end: the run lies below
@@ -122,29 +137,62 @@ bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_
  *
  * Any context. Return: false if there is none.
  */
-bool memmap_next_reserved(struct memmap *map, unsigned node, int arrived, phys_addr_t *base,
-			  phys_addr_t end, uint64_t *size);
+bool memmap_next_claimable(struct memmap *map, unsigned node, int arrived, phys_addr_t *base,
+			   phys_addr_t end, uint64_t *size);
 
-/** memmap_reserved_run() - the lowest Reserved stretch that could hold a long run. Any context. */
-bool memmap_reserved_run(struct memmap *map, unsigned node, const struct run_wanted *want,
-			 phys_addr_t *base);
+/** memmap_claimable_run() - the lowest such stretch that could hold a long run. Any context. */
+bool memmap_claimable_run(struct memmap *map, unsigned node, const struct run_wanted *want,
+			  phys_addr_t *base);
 
-/** memmap_longest() - frames of the longest stretch of a node's RAM, whatever its state. */
-uint64_t memmap_longest(struct memmap *map, unsigned node);
+/** memmap_tell_growth() - the heap may find something now where it found nothing before. */
+static inline void memmap_tell_growth(struct memmap *map)
+{
+	(void)atomic_fetch_add(&map->returned, 1);
+}
+
+/** memmap_could_hold() - is there such a stretch of a node's RAM, whatever its state? Any context. */
+bool memmap_could_hold(const struct memmap *map, unsigned node, const struct run_wanted *want);
 
 /** memmap_node_pool() - metadata memory that lasts, near a node. */
 static inline struct meta_pool *memmap_node_pool(struct memmap *map, unsigned node)
 {
-	return map->pool[node].held ? &map->pool[node] : &map->pool[0];
+	struct meta_pool *pool = &map->pool[node];
+
+	/* A node whose memory came later has none. */
+	for (unsigned i = 0; !atomic_load_relaxed(&pool->held) && i < PORT_MAX_NODES; i++)
+		pool = &map->pool[i];
+	return pool;
 }
 
-/** memmap_pool() - metadata memory for what describes @pa. */
-struct meta_pool *memmap_pool(struct memmap *map, phys_addr_t pa);
+/** memmap_pool() - metadata memory for what describes @pa, whose arena exists. */
+static inline struct meta_pool *memmap_pool(struct memmap *map, phys_addr_t pa)
+{
+	return arena_find(&map->index, pa)->pool;
+}
 
 /**
  * memmap_is_ram() - true if all of it is RAM that memblock did not keep or give away.
  * @size: not 0; base + size does not wrap
  */
 bool memmap_is_ram(const struct memmap *map, phys_addr_t base, uint64_t size);
+
+/** memmap_overlaps() - true if any of it is in a range. */
+bool memmap_overlaps(const struct memmap *map, phys_addr_t base, uint64_t size);
+
+/**
+ * memmap_splice() - put ranges in place of those that lie in [base, base + size).
+ * @with, @n: the new ones, ascending; no range crosses the borders
+ *
+ * Any context but NMI. Return: 0, or -ENOSPC: then nothing has changed.
+ */
+int memmap_splice(struct memmap *map, phys_addr_t base, uint64_t size,
+		  const struct ram_range *with, size_t n);
+
+/**
+ * memmap_settle() - wait until nobody holds a pointer to what was made unfindable.
+ *
+ * Task context, interrupts on, not pinned, no lock held.
+ */
+void memmap_settle(void);
 
 #endif

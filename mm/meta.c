@@ -110,7 +110,8 @@ void *meta_alloc(struct meta_pool *pool, enum meta_kind kind)
 
 	if (mm_should_fail(0))
 		return NULL;
-	flags = spin_lock_irqsave(&pool->lock);
+	if (!spin_lock_context(&pool->lock, &flags))
+		return NULL;
 	record = take(pool, kind);
 	spin_unlock_irqrestore(&pool->lock, flags);
 	if (record)

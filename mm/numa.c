@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
  * NUMA: distances between nodes, and the order in which each node's CPUs ask
- * for memory: nearest first, lower numbers first among equals.
+ * for memory: nearest first, among equals who came first: at the start in the order
+ * of their numbers.
  */
 #include <spanheap/boot.h>
 
-#include "lib/bits.h"
+#include "lib/atomic.h"
 #include "mm/numa.h"
 
 #define DISTANCE_LOCAL 10
@@ -18,7 +19,7 @@ static struct node_order orders[PORT_MAX_NODES];
 int mm_set_node_distance(int a, int b, unsigned distance)
 {
 	if (a < 0 || a >= PORT_MAX_NODES || b < 0 || b >= PORT_MAX_NODES ||
-	    distance < DISTANCE_LOCAL || distance > 255)
+	    distance < DISTANCE_LOCAL || distance > 255 || (a == b && distance != DISTANCE_LOCAL))
 		return -EINVAL;
 	distances[a][b] = (uint8_t)distance;
 	return 0;
@@ -39,24 +40,38 @@ static unsigned distance(unsigned a, unsigned b)
 	return a == b ? DISTANCE_LOCAL : DISTANCE_REMOTE;
 }
 
-/* Insert in front of the first node that is farther away. */
+/*
+ * Insert in front of the first node that is farther away. The last one is doubled
+ * first, then each moves up from behind, towards where readers go: whenever they
+ * look, nobody is missing.
+ */
 static void insert(struct node_order *order, unsigned from, unsigned node)
 {
-	unsigned at = order->n++;
+	unsigned at = order->n;
 
+	atomic_store(&order->node[at], at ? order->node[at - 1] : (uint8_t)node);
+	atomic_store(&order->n, (uint8_t)(at + 1));
 	for (; at && distance(from, order->node[at - 1]) > distance(from, node); at--)
-		order->node[at] = order->node[at - 1];
-	order->node[at] = (uint8_t)node;
+		atomic_store(&order->node[at], order->node[at - 1]);
+	atomic_store(&order->node[at], (uint8_t)node);
 }
 
 void numa_init(uint64_t present)
 {
-	for (unsigned from = 0; from < PORT_MAX_NODES; from++) {
+	for (unsigned from = 0; from < PORT_MAX_NODES; from++)
 		orders[from].n = 0;
-		for (unsigned node = 0; node < PORT_MAX_NODES; node++)
-			if (present >> node & 1)
-				insert(&orders[from], from, node);
-	}
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		if (present >> node & 1)
+			numa_add_node(node);
+}
+
+void numa_add_node(unsigned node)
+{
+	for (unsigned i = 0; i < orders[0].n; i++)
+		if (orders[0].node[i] == node)
+			return;
+	for (unsigned from = 0; from < PORT_MAX_NODES; from++)
+		insert(&orders[from], from, node);
 }
 
 const struct node_order *numa_order(unsigned node)

@@ -16,6 +16,14 @@ struct node_order {
 /** numa_init() - make the orders for nodes of the set @present (bit n: node n). */
 void numa_init(uint64_t present);
 
+/**
+ * numa_add_node() - a node has memory now; one that is known already stays as it is.
+ *
+ * One caller at a time. Who walks an order meanwhile sees all that was in it, and
+ * the new one, or one of the others, perhaps twice. Nodes never go.
+ */
+void numa_add_node(unsigned node);
+
 /** numa_order() - for a node. Any context. */
 const struct node_order *numa_order(unsigned node);
 

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * The calls of <spanheap/page.h>: from flags to nodes, windows and page heaps.
+ * The calls of <spanheap/page.h>: from flags to caches, nodes, windows and page heaps.
  *
- * Order of places: the nodes from the nearest; in each the highest window
- * first, so that low addresses last for those who can use no others; at the end
- * a run that lies across windows.
+ *	hot path	a single frame, out of this CPU's cache and back
+ *	cache		refilled or spilled; short runs, whole chunks, bulk
+ *	page heaps	all else: the nodes from the nearest; in each the highest
+ *			window first, so that low addresses last for those who can
+ *			use no others; then a run that lies across windows
+ *	caches again	what they hold goes back before an allocation fails
+ *	reclaim		whoever can free something is asked (pressure.h)
+ *
+ * Everything but the hot path is an injection point (mm/fault.h); while failures
+ * are armed the hot path finds nothing.
  */
 #include <spanheap/page.h>
 
@@ -13,9 +20,11 @@
 #include "mm/log.h"
 #include "mm/misuse.h"
 #include "mm/numa.h"
-#include "mm/pageheap.h"
+#include "mm/pagecache.h"
+#include "mm/pressure.h"
 
 #define MAX_ORDER_BITS (PORT_PHYS_BITS - FRAME_SHIFT)
+#define CHUNK_ORDER (CHUNK_SHIFT - FRAME_SHIFT)
 
 static uint64_t failed_calls;
 
@@ -24,24 +33,34 @@ uint64_t page_failed_calls(void)
 	return atomic_load_relaxed(&failed_calls);
 }
 
+/* A run that lies across a window's lower border. */
+static uint64_t alloc_across(struct pageheap *heap, const struct run_wanted *want, uint64_t border,
+			     bool *zero)
+{
+	struct run_wanted in = *want;
+
+	in.lo = MAX(want->lo, border - MIN(border, want->n - 1));
+	in.hi = MIN(want->hi, border + want->n - 1);
+	if (in.lo >= border || in.hi <= border || in.hi - in.lo < in.n)
+		return PFN_NONE;
+	return pageheap_alloc(heap, &in, zero);
+}
+
 static uint64_t alloc_on_node(struct pageheap *heap, const struct run_wanted *want, bool *zero)
 {
-	bool across = false;
+	uint64_t pfn = PFN_NONE;
 
-	for (unsigned w = MEM_WINDOWS; w-- > 0;) {
+	for (unsigned w = MEM_WINDOWS; w-- > 0 && pfn == PFN_NONE;) {
 		struct run_wanted in = *want;
-		uint64_t pfn;
 
 		in.lo = MAX(want->lo, window_start(w));
 		in.hi = MIN(want->hi, window_end(w));
-		across |= in.lo < in.hi && (in.lo != want->lo || in.hi != want->hi);
-		if (in.lo >= in.hi || in.hi - in.lo < in.n)
-			continue;
-		pfn = pageheap_alloc(heap, &in, zero);
-		if (pfn != PFN_NONE)
-			return pfn;
+		if (in.lo < in.hi && in.hi - in.lo >= in.n)
+			pfn = pageheap_alloc(heap, &in, zero);
 	}
-	return across && want->n > 1 ? pageheap_alloc(heap, want, zero) : PFN_NONE;
+	for (unsigned w = MEM_WINDOWS - 1; w > 0 && pfn == PFN_NONE; w--)
+		pfn = alloc_across(heap, want, window_start(w), zero);
+	return pfn;
 }
 
 static uint64_t alloc_on_nodes(unsigned node, const struct run_wanted *want, gfp_t gfp, bool *zero)
@@ -69,40 +88,161 @@ static void limit_window(struct run_wanted *want, gfp_t gfp)
 		want->hi = MIN(want->hi, window_end(WINDOW_DMA32));
 }
 
-static void *alloc_run(struct run_wanted *want, gfp_t gfp)
+/* Is this for a cache of this CPU: any frames will do? */
+static bool may_use_cache(const struct run_wanted *want, gfp_t gfp)
 {
-	uint64_t pfn = PFN_NONE;
-	bool zero = false;
+	if (gfp & (GFP_DMA | GFP_DMA32 | __GFP_THISNODE) || want->lo || want->hi < PFN_LIMIT)
+		return false;
+	/* Of long runs the heap may know that they are zero; caches do not. */
+	return want->n <= PAGECACHE_RUN_MAX || !(gfp & __GFP_ZERO);
+}
+
+static void *try_places(struct run_wanted *want, gfp_t gfp, bool *zero)
+{
+	uint64_t pfn;
+
+	if (may_use_cache(want, gfp)) {
+		void *addr;
+
+		port_pin();
+		addr = pagecache_alloc(pagecache_mine(), want->n, want->align);
+		port_unpin();
+		if (addr)
+			return addr;
+	}
+	limit_window(want, gfp);
+	pfn = alloc_on_nodes(numa_node_of(port_cpu()), want, gfp, zero);
+	return pfn == PFN_NONE ? NULL : phys_to_virt(pfn << FRAME_SHIFT);
+}
+
+static void *try_once(struct run_wanted *want, gfp_t gfp, bool *zero)
+{
 	void *addr;
 
-	limit_window(want, gfp);
+	if (gfp & __GFP_NOFAIL)
+		mm_fail_exempt_begin();
+	addr = try_places(want, gfp, zero);
+	if (gfp & __GFP_NOFAIL)
+		mm_fail_exempt_end();
+	return addr;
+}
+
+static void *find_run(struct run_wanted *want, gfp_t gfp, bool *zero)
+{
+	void *addr = try_once(want, gfp, zero);
+	unsigned tries = 0;
+
+	if (unlikely(!addr) && pagecache_reclaim(gfp & __GFP_RECLAIM))
+		addr = try_once(want, gfp, zero);
+	while (unlikely(!addr) && pressure_reclaim(want->n << FRAME_SHIFT, gfp, &tries))
+		addr = try_once(want, gfp, zero);
+	if (unlikely(atomic_load_relaxed(&pressure_due)))
+		pressure_note();
+	return addr;
+}
+
+static void *alloc_run(struct run_wanted *want, gfp_t gfp)
+{
+	bool zero = false;
+	void *addr = NULL;
+
 	if (!mm_should_fail(gfp) && want->n && want->n <= PFN_LIMIT)
-		pfn = alloc_on_nodes(numa_node_of(port_cpu()), want, gfp, &zero);
-	if (pfn == PFN_NONE) {
+		addr = find_run(want, gfp, &zero);
+	if (!addr) {
 		if (gfp & __GFP_NOFAIL)
 			mm_panic("out of memory: %llu frames, flags 0x%x",
 				 (unsigned long long)want->n, gfp);
 		(void)atomic_fetch_add(&failed_calls, 1);
 		return NULL;
 	}
-	addr = phys_to_virt(pfn << FRAME_SHIFT);
 	if (gfp & __GFP_ZERO && !zero)
 		memset(addr, 0, want->n << FRAME_SHIFT);
 	return addr;
 }
 
-static void free_run(void *addr, uint64_t n, size_t size, const void *caller)
+static __attribute__((noinline)) void free_to_heap(void *addr, uint64_t n, size_t size,
+						   const void *caller)
 {
 	phys_addr_t pa = virt_to_phys(addr);
-	const struct chunk *chunk = chunk_find(&main_map.index, pa);
 	int bad = MM_PAGE_INVALID_FREE;
+	const struct chunk *chunk;
 
+	port_pin();
+	chunk = chunk_find(&main_map.index, pa);
 	if (chunk && !(pa & (FRAME_SIZE - 1)))
 		bad = n ? pageheap_free(&main_heap[chunk->node], pa >> FRAME_SHIFT, n)
 			: MM_PAGE_WRONG_SIZE;
+	port_unpin();
 	if (unlikely(bad >= 0))
 		mm_report_misuse((enum mm_misuse)bad, addr, size, caller);
 }
+
+static inline void free_run(void *addr, uint64_t n, size_t size, const void *caller)
+{
+	bool done;
+
+	port_pin();
+	done = pagecache_free(port_frame_cache(), addr, n);
+	port_unpin();
+	if (!done && addr)
+		free_to_heap(addr, n, size, caller);
+}
+
+/* Frames from anywhere; reserves are for those who cannot wait or want a window. */
+static struct run_wanted ordinary(uint64_t n, uint64_t align, gfp_t gfp)
+{
+	return (struct run_wanted){
+		.n = n,
+		.align = align,
+		.hi = PFN_LIMIT,
+		.keep_floor = !(gfp & (__GFP_HIGH | __GFP_NOFAIL | GFP_DMA | GFP_DMA32)),
+	};
+}
+
+/* ---- One frame ---- */
+
+static __attribute__((noinline)) void *alloc_frame_slow(gfp_t gfp)
+{
+	struct run_wanted want = ordinary(1, 1, gfp);
+
+	return alloc_run(&want, gfp);
+}
+
+static __attribute__((noinline)) void free_frame_slow(void *addr, const void *caller)
+{
+	if (addr)
+		free_to_heap(addr, 1, FRAME_SIZE, caller);
+}
+
+void *page_alloc_frame(gfp_t gfp)
+{
+	struct pagecache *cache;
+	void *addr;
+
+	port_pin();
+	cache = port_frame_cache();
+	if (unlikely(!pagecache_has_frame(cache))) {
+		port_unpin();
+		return alloc_frame_slow(gfp);
+	}
+	addr = pagecache_take_top(cache);
+	port_unpin();
+	return addr;
+}
+
+void page_free_frame(void *addr)
+{
+	bool done;
+
+	port_pin();
+	done = pagecache_push(port_frame_cache(), addr) ||
+	       pagecache_free_frame(port_frame_cache(), addr);
+	port_unpin();
+	if (unlikely(!done))
+		free_frame_slow(addr, __builtin_return_address(0));
+}
+
+/* ---- Runs ---- */
 
 static uint64_t frames_of(size_t size)
 {
@@ -124,51 +264,126 @@ void *page_alloc_range(size_t nframes, size_t align, phys_addr_t lo, phys_addr_t
 	return alloc_run(&want, gfp);
 }
 
-void *alloc_pages_exact(size_t size, gfp_t gfp)
+void *page_alloc_exact(size_t size, gfp_t gfp)
 {
-	struct run_wanted want = { .n = frames_of(size), .align = 1, .hi = PFN_LIMIT };
+	struct run_wanted want = ordinary(frames_of(size), 1, gfp);
+
+	if (size == FRAME_SIZE && !(gfp & PAGE_GFP_SLOW))
+		return page_alloc_frame(gfp);
+	return alloc_run(&want, gfp);
+}
+
+static __attribute__((noinline)) void *alloc_order_slow(gfp_t gfp, unsigned order)
+{
+	uint64_t n = order < MAX_ORDER_BITS ? 1ULL << order : 0;
+	struct run_wanted want = ordinary(n, n, gfp);
 
 	return alloc_run(&want, gfp);
 }
 
-void free_pages_exact(void *addr, size_t size)
+void *page_alloc_order(gfp_t gfp, unsigned order)
 {
-	if (addr)
-		free_run(addr, frames_of(size), size, __builtin_return_address(0));
+	void *addr = NULL;
+
+	if (gfp & PAGE_GFP_SLOW || unlikely(atomic_load_relaxed(&mm_fail_armed)))
+		return alloc_order_slow(gfp, order);
+	if (!order)
+		return page_alloc_frame(gfp);
+	port_pin();
+	if (order <= PAGECACHE_ORDER_MAX)
+		addr = pagecache_take_order(port_frame_cache(), order);
+	else if (order == CHUNK_ORDER)
+		addr = pagecache_take_chunk(port_frame_cache());
+	port_unpin();
+	return likely(addr) ? addr : alloc_order_slow(gfp, order);
+}
+
+void page_free_exact(void *addr, size_t size)
+{
+	free_run(addr, frames_of(size), size, __builtin_return_address(0));
+}
+
+void page_free_order(void *addr, unsigned order)
+{
+	uint64_t n = order < MAX_ORDER_BITS ? 1ULL << order : 0;
+
+	free_run(addr, n, n << FRAME_SHIFT, __builtin_return_address(0));
+}
+
+/* The public names, for those who cannot inline them. */
+
+void *alloc_pages_exact(size_t size, gfp_t gfp)
+{
+	return page_alloc_exact(size, gfp);
 }
 
 void *__get_free_pages(gfp_t gfp, unsigned order)
 {
-	uint64_t n = order < MAX_ORDER_BITS ? 1ULL << order : 0;
-	struct run_wanted want = { .n = n, .align = n, .hi = PFN_LIMIT };
+	return page_alloc_order(gfp, order);
+}
 
-	return alloc_run(&want, gfp);
+void free_pages_exact(void *addr, size_t size)
+{
+	page_free_exact(addr, size);
 }
 
 void free_pages(void *addr, unsigned order)
 {
-	uint64_t n = order < MAX_ORDER_BITS ? 1ULL << order : 0;
+	page_free_order(addr, order);
+}
 
-	if (addr)
-		free_run(addr, n, n << FRAME_SHIFT, __builtin_return_address(0));
+/* ---- Many frames ---- */
+
+static size_t alloc_some(size_t n, void **pages, gfp_t gfp)
+{
+	struct run_wanted want = ordinary(1, 1, gfp);
+	size_t got = 0;
+	bool zero = false;
+
+	if (may_use_cache(&want, gfp)) {
+		port_pin();
+		got = pagecache_alloc_bulk(pagecache_mine(), n, pages);
+		port_unpin();
+	}
+	if (!got) {
+		pages[0] = find_run(&want, gfp, &zero);
+		got = !!pages[0];
+	}
+	for (size_t i = 0; gfp & __GFP_ZERO && !zero && i < got; i++)
+		memset(pages[i], 0, FRAME_SIZE);
+	return got;
 }
 
 size_t page_alloc_bulk(size_t n, void **pages, gfp_t gfp)
 {
-	size_t done = 0;
+	size_t done = 0, got = 1;
 
-	while (done < n) {
-		pages[done] = alloc_pages_exact(FRAME_SIZE, gfp);
-		if (!pages[done])
-			break;
-		done++;
+	if (mm_should_fail(gfp))
+		got = 0;
+	for (; done < n && got; done += got)
+		got = alloc_some(n - done, pages + done, gfp);
+	if (done < n) {
+		if (gfp & __GFP_NOFAIL)
+			mm_panic("out of memory: %zu frames, flags 0x%x", n - done, gfp);
+		(void)atomic_fetch_add(&failed_calls, 1);
 	}
 	return done;
 }
 
 void page_free_bulk(size_t n, void **pages)
 {
-	for (size_t i = 0; i < n; i++)
-		if (pages[i])
-			free_run(pages[i], 1, FRAME_SIZE, __builtin_return_address(0));
+	size_t done = 0;
+
+	while (done < n) {
+		size_t freed = 0;
+
+		if (pages[done]) {
+			port_pin();
+			freed = pagecache_free_bulk(pagecache_mine(), n - done, pages + done);
+			port_unpin();
+			if (!freed)
+				free_run(pages[done], 1, FRAME_SIZE, __builtin_return_address(0));
+		}
+		done += MAX(freed, 1UL);
+	}
 }

@@ -9,6 +9,7 @@
 #include "mm/pageheap.h"
 
 struct pageheap main_heap[PORT_MAX_NODES];
+uint32_t pressure_due;
 
 /* In the first frame of a run that an NMI freed. */
 struct deferred_run {
@@ -39,13 +40,6 @@ static struct piece piece_at(const struct pageheap *heap, uint64_t pfn, uint64_t
 	for (struct piece p = piece_at(heap, pfn, end); p.pfn < (end);                             \
 	     p = piece_at(heap, p.pfn + p.n, end))
 
-static enum mem_window window_of(uint64_t pfn)
-{
-	return pfn >= window_start(WINDOW_HIGH)
-		       ? WINDOW_HIGH
-		       : (pfn >= window_start(WINDOW_DMA32) ? WINDOW_DMA32 : WINDOW_DMA);
-}
-
 void pageheap_init(struct pageheap *heap, struct memmap *map, unsigned node)
 {
 	*heap = (struct pageheap){ .map = map, .node = node, .tree.index = &map->index };
@@ -57,15 +51,59 @@ void pageheap_init(struct pageheap *heap, struct memmap *map, unsigned node)
 
 /* All below here: heap->lock is held. */
 
-static void update_sum(struct chunk *chunk, uint64_t pfn)
+void pageheap_update(struct pageheap *heap)
 {
-	sumtree_update(chunk->leaf, pfn / CHUNK_FRAMES, chunk_sum(chunk));
+	for (unsigned i = 0; i < heap->ntouched; i++)
+		sumtree_update(heap->touched[i]->leaf, heap->touched_nr[i],
+			       chunk_sum(heap->touched[i]));
+	heap->ntouched = 0;
 }
 
-static void lower_hints(struct pageheap *heap, uint64_t pfn, uint64_t n)
+void pageheap_touch(struct pageheap *heap, struct chunk *chunk, uint64_t pfn)
+{
+	for (unsigned i = heap->ntouched; i-- > 0;)
+		if (heap->touched[i] == chunk)
+			return;
+	if (heap->ntouched == HEAP_TOUCHED)
+		pageheap_update(heap);
+	heap->touched[heap->ntouched] = chunk;
+	heap->touched_nr[heap->ntouched++] = pfn / CHUNK_FRAMES;
+}
+
+void pageheap_lower_hints(struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
 	for (unsigned w = window_of(pfn); w <= window_of(pfn + n - 1); w++)
 		heap->hint[w] = MIN(heap->hint[w], MAX(pfn, window_start(w)));
+}
+
+void pageheap_count_free(struct pageheap *heap, uint64_t pfn, uint64_t n, int sign)
+{
+	uint64_t end = pfn + n, stop;
+
+	heap->frames_free += sign > 0 ? n : -n;
+	if (sign < 0)
+		atomic_store_relaxed(&pressure_due, 1);
+	for (; pfn < end; pfn = stop) {
+		enum mem_window w = window_of(pfn);
+
+		stop = MIN(end, window_end(w));
+		heap->window_free[w] += sign > 0 ? stop - pfn : pfn - stop;
+	}
+}
+
+bool pageheap_split_zero(struct pageheap *heap, struct chunk *chunk, uint64_t pfn)
+{
+	struct chunk_side *side = chunk_side_get(chunk, memmap_pool(heap->map, pfn << FRAME_SHIFT));
+
+	if (!side) {
+		/* No place to tell the others apart: forget about them. */
+		chunk->zero = CHUNK_ZERO_NONE;
+		return false;
+	}
+	for (unsigned w = 0; w < CHUNK_WORDS; w++)
+		side->zero[w] = ~0ULL;
+	chunk->zero = CHUNK_ZERO_SIDE;
+	return true;
 }
 
 /* Are all of these free frames known to be zero? They will not be any longer. */
@@ -77,21 +115,12 @@ static bool take_zero(struct pageheap *heap, const struct piece *p)
 	if (chunk->zero == CHUNK_ZERO_NONE)
 		return false;
 	if (chunk->zero == CHUNK_ZERO_ALL) {
-		struct chunk_side *side;
-
 		if (p->n == CHUNK_FRAMES) {
 			chunk->zero = CHUNK_ZERO_NONE;
 			return true;
 		}
-		side = chunk_side_get(chunk, memmap_pool(heap->map, p->pfn << FRAME_SHIFT));
-		if (!side) {
-			/* No place to tell the others apart: forget about them. */
-			chunk->zero = CHUNK_ZERO_NONE;
+		if (!pageheap_split_zero(heap, chunk, p->pfn))
 			return true;
-		}
-		for (unsigned w = 0; w < CHUNK_WORDS; w++)
-			side->zero[w] = ~0ULL;
-		chunk->zero = CHUNK_ZERO_SIDE;
 	}
 	for (unsigned at = p->first; at < p->first + p->n; at++) {
 		uint64_t *word = &chunk->side->zero[at / 64];
@@ -102,6 +131,11 @@ static bool take_zero(struct pageheap *heap, const struct piece *p)
 	return zero;
 }
 
+static bool is_whole_chunk(uint64_t pfn, uint64_t n)
+{
+	return n == CHUNK_FRAMES && pfn % CHUNK_FRAMES == 0;
+}
+
 static bool take_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
 	uint64_t end = pfn + n;
@@ -110,9 +144,11 @@ static bool take_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
 	for_each_piece(p, heap, pfn, end) {
 		zero &= take_zero(heap, &p);
 		chunk_take(p.chunk, p.first, p.n, p.pfn + p.n == end);
-		update_sum(p.chunk, p.pfn);
+		if (is_whole_chunk(pfn, n))
+			atomic_store(&p.chunk->whole, CHUNK_WHOLE_USED);
+		pageheap_touch(heap, p.chunk, p.pfn);
 	}
-	heap->frames_free -= n;
+	pageheap_count_free(heap, pfn, n, -1);
 	heap->allocs++;
 	return zero;
 }
@@ -123,15 +159,14 @@ static void put_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
 
 	for_each_piece(p, heap, pfn, end) {
 		chunk_put(p.chunk, p.first, p.n, p.pfn + p.n == end);
-		update_sum(p.chunk, p.pfn);
+		pageheap_touch(heap, p.chunk, p.pfn);
 	}
-	heap->frames_free += n;
-	heap->frees++;
-	lower_hints(heap, pfn, n);
+	pageheap_count_free(heap, pfn, n, 1);
+	pageheap_lower_hints(heap, pfn, n);
 }
 
 /* The search within one window, or across all: then no hint helps. */
-static uint64_t search(struct pageheap *heap, const struct run_wanted *want)
+uint64_t pageheap_search(struct pageheap *heap, const struct run_wanted *want)
 {
 	struct run_wanted w = *want;
 	enum mem_window window = window_of(w.lo);
@@ -142,6 +177,7 @@ static uint64_t search(struct pageheap *heap, const struct run_wanted *want)
 		w.lo = MAX(w.lo, heap->hint[window]);
 	if (w.lo + w.n > w.hi)
 		return PFN_NONE;
+	pageheap_update(heap);
 	pfn = sumtree_search(&heap->tree, &w);
 	if (!one_window)
 		return pfn;
@@ -155,7 +191,20 @@ static uint64_t search(struct pageheap *heap, const struct run_wanted *want)
 	return pfn;
 }
 
-static bool starts_run(const struct pageheap *heap, uint64_t pfn)
+/* Would this run leave less than what is kept for others? */
+static bool eats_reserve(const struct pageheap *heap, uint64_t pfn, uint64_t n)
+{
+	for (uint64_t end = pfn + n, stop; pfn < end; pfn = stop) {
+		enum mem_window w = window_of(pfn);
+
+		stop = MIN(end, window_end(w));
+		if (heap->window_free[w] < heap->floor[w] + (stop - pfn))
+			return true;
+	}
+	return false;
+}
+
+bool pageheap_starts_run(const struct pageheap *heap, uint64_t pfn)
 {
 	const struct chunk *before;
 
@@ -190,17 +239,35 @@ static uint64_t run_length(const struct pageheap *heap, uint64_t pfn, uint64_t l
 static int check_free(const struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
 	const struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
-	enum frame_use use = frame_use(chunk, (unsigned)(pfn % CHUNK_FRAMES));
-	bool ours = chunk->leaf && chunk->owner == CHUNK_HEAP &&
-		    memmap_is_ram(heap->map, pfn << FRAME_SHIFT, FRAME_SIZE);
+	enum frame_use use;
+	bool ours;
 
-	if (use == FRAME_FREE)
+	/* It was there when the caller looked; its memory has left since. */
+	if (unlikely(!chunk))
+		return MM_PAGE_INVALID_FREE;
+	use = frame_use(chunk, (unsigned)(pfn % CHUNK_FRAMES));
+	ours = chunk->leaf && chunk->owner == CHUNK_HEAP &&
+	       memmap_is_ram(heap->map, pfn << FRAME_SHIFT, FRAME_SIZE);
+	if (use == FRAME_FREE || atomic_load(&chunk->whole) == CHUNK_WHOLE_CACHED)
 		return MM_PAGE_DOUBLE_FREE;
 	if (use == FRAME_HELD)
 		return ours ? MM_PAGE_DOUBLE_FREE : MM_PAGE_INVALID_FREE;
-	if (!starts_run(heap, pfn))
+	if (!pageheap_starts_run(heap, pfn))
 		return MM_PAGE_INVALID_FREE;
 	return run_length(heap, pfn, n + 1) == n ? -1 : MM_PAGE_WRONG_SIZE;
+}
+
+/*
+ * A free that is right so far takes effect: false if another CPU, by a cache, has
+ * freed the same since it was checked.
+ */
+static bool claim_free(struct chunk *chunk, uint64_t pfn, uint64_t n)
+{
+	uint8_t used = CHUNK_WHOLE_USED;
+
+	if (is_whole_chunk(pfn, n))
+		return atomic_cas(&chunk->whole, &used, CHUNK_NOT_WHOLE);
+	return word_claim(&chunk->word[pfn % CHUNK_FRAMES / 64], pfn);
 }
 
 /* The first frame of a deferred run was marked held; make it used again. */
@@ -224,10 +291,11 @@ static void settle(struct pageheap *heap)
 		unmark_deferred(chunk_find(&heap->map->index, pfn << FRAME_SHIFT),
 				(unsigned)(pfn % CHUNK_FRAMES), n);
 		put_run(heap, pfn, n);
+		heap->frees++;
 	}
 }
 
-static bool lock_heap(struct pageheap *heap, unsigned long *flags)
+bool pageheap_lock(struct pageheap *heap, unsigned long *flags)
 {
 	if (!spin_lock_context(&heap->lock, flags))
 		return false;
@@ -242,7 +310,7 @@ void pageheap_settle(struct pageheap *heap)
 {
 	unsigned long flags;
 
-	if (lock_heap(heap, &flags))
+	if (pageheap_lock(heap, &flags))
 		spin_unlock_irqrestore(&heap->lock, flags);
 }
 
@@ -251,9 +319,11 @@ static uint64_t try_alloc(struct pageheap *heap, const struct run_wanted *want, 
 	unsigned long flags;
 	uint64_t pfn;
 
-	if (!lock_heap(heap, &flags))
+	if (!pageheap_lock(heap, &flags))
 		return PFN_NONE;
-	pfn = search(heap, want);
+	pfn = pageheap_search(heap, want);
+	if (pfn != PFN_NONE && want->keep_floor && eats_reserve(heap, pfn, want->n))
+		pfn = PFN_NONE;
 	if (pfn != PFN_NONE)
 		*zero = take_run(heap, pfn, want->n);
 	spin_unlock_irqrestore(&heap->lock, flags);
@@ -276,52 +346,98 @@ static struct chunk *seat_chunk(struct pageheap *heap, uint64_t pfn)
 	return chunk->leaf ? chunk : NULL;
 }
 
-/* Put frames that have just become Ready and ours into the tree. */
-static void add_frames(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsigned n)
+void pageheap_add(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsigned n)
 {
 	unsigned long flags = spin_lock_irqsave(&heap->lock);
 
 	chunk->zero = n == CHUNK_FRAMES && chunk->fresh ? CHUNK_ZERO_ALL : CHUNK_ZERO_NONE;
 	chunk->fresh = false;
 	chunk_offer(chunk, (unsigned)(pfn % CHUNK_FRAMES), n);
-	update_sum(chunk, pfn);
+	pageheap_touch(heap, chunk, pfn);
 	heap->frames += n;
-	heap->frames_free += n;
-	lower_hints(heap, pfn, n);
+	pageheap_count_free(heap, pfn, n, 1);
+	pageheap_lower_hints(heap, pfn, n);
 	spin_unlock_irqrestore(&heap->lock, flags);
 }
 
-/* Claim Reserved frames, at most one chunk's, and add them. */
-static bool grow_by(struct pageheap *heap, phys_addr_t base, uint64_t size)
+/* Claim frames of at most one chunk, Reserved or scavenged, and add them. Return: 0 or errno. */
+static int grow_by(struct pageheap *heap, phys_addr_t base, uint64_t size)
 {
 	struct chunk *chunk;
+	bool back;
+	int ret;
 
+	if (mm_should_fail(0))
+		return -ENOMEM;
 	addrstate_feed(heap->map, heap->node, ADDRSTATE_ROOM);
 	chunk = seat_chunk(heap, base >> FRAME_SHIFT);
-	if (!chunk || addrstate_claim(heap->map, CHUNK_HEAP, base, size))
-		return false;
-	add_frames(heap, chunk, base >> FRAME_SHIFT, (unsigned)(size >> FRAME_SHIFT));
-	return true;
+	if (!chunk)
+		return -ENOMEM;
+	back = atomic_load(&chunk->state) == MEM_PREPARED;
+	ret = addrstate_claim(heap->map, CHUNK_HEAP, base, size);
+	if (ret)
+		return ret;
+	if (back)
+		(void)atomic_fetch_sub(&heap->scavenged, size >> FRAME_SHIFT);
+	pageheap_add(heap, chunk, base >> FRAME_SHIFT, (unsigned)(size >> FRAME_SHIFT));
+	return 0;
 }
 
-/* Start from the bottom again if memory has become Reserved since the last time. */
-static bool rewind_cursors(struct pageheap *heap)
+/*
+ * Find the next run below @end, claim it, and move @base behind it. Pinned: what
+ * was found cannot leave before it is claimed. Return: was anything found?
+ */
+static bool claim_next(struct pageheap *heap, int arrived, phys_addr_t *base, phys_addr_t end,
+		       int *err)
 {
+	uint64_t size;
+	bool found;
+
+	port_pin();
+	found = memmap_next_claimable(heap->map, heap->node, arrived, base, end, &size);
+	if (found) {
+		*err = grow_by(heap, *base, size);
+		*base += size;
+	}
+	port_unpin();
+	return found;
+}
+
+/*
+ * Start from the bottom again if memory has become Reserved since a scan that
+ * began at generation @seen. Return: is there reason for another scan?
+ */
+static bool rewind_cursors(struct pageheap *heap, uint64_t seen)
+{
+	unsigned long flags = spin_lock_irqsave(&heap->lock);
 	uint64_t returned = atomic_load(&heap->map->returned);
 
-	if (atomic_xchg(&heap->grown_at, returned) == returned)
-		return false;
-	for (unsigned w = 0; w < MEM_WINDOWS; w++)
-		for (unsigned arrived = 0; arrived < 2; arrived++)
-			atomic_store_relaxed(&heap->cursor[w][arrived], window_start(w));
-	return true;
+	if (heap->grown_at != returned) {
+		atomic_store(&heap->grown_at, returned);
+		for (unsigned w = 0; w < MEM_WINDOWS; w++)
+			for (unsigned arrived = 0; arrived < 2; arrived++)
+				atomic_store_relaxed(&heap->cursor[w][arrived], window_start(w));
+	}
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return returned != seen;
+}
+
+/* A scan that others have rewound under does not know what is behind it. */
+static void move_cursor(struct pageheap *heap, uint64_t *cursor, uint64_t pfn, uint64_t seen)
+{
+	unsigned long flags = spin_lock_irqsave(&heap->lock);
+
+	if (heap->grown_at == seen)
+		atomic_store_relaxed(cursor, pfn);
+	spin_unlock_irqrestore(&heap->lock, flags);
 }
 
 /*
  * The next Reserved run in one window; memory that arrived later comes last.
  * What is asked for may be less than a chunk; what is claimed is not.
  */
-static bool grow_window(struct pageheap *heap, enum mem_window w, uint64_t lo, uint64_t hi)
+static bool grow_window(struct pageheap *heap, enum mem_window w, uint64_t lo, uint64_t hi,
+			uint64_t seen)
 {
 	lo = round_down(lo, CHUNK_FRAMES);
 	hi = MIN(round_up(hi, CHUNK_FRAMES), window_end(w));
@@ -330,60 +446,60 @@ static bool grow_window(struct pageheap *heap, enum mem_window w, uint64_t lo, u
 		phys_addr_t base = MAX(lo, atomic_load_relaxed(cursor)) << FRAME_SHIFT;
 		phys_addr_t end = hi << FRAME_SHIFT;
 		bool from_cursor = lo <= atomic_load_relaxed(cursor);
-		uint64_t size;
+		int err;
 
-		while (base < end &&
-		       memmap_next_reserved(heap->map, heap->node, arrived, &base, end, &size)) {
-			bool grown = grow_by(heap, base, size);
-
-			base += size;
+		while (base < end && claim_next(heap, arrived, &base, end, &err)) {
+			/* What is missing is metadata: the next place would not do, either. */
+			if (err == -ENOMEM)
+				return false;
 			if (from_cursor)
-				atomic_store_relaxed(cursor, base >> FRAME_SHIFT);
-			if (grown)
+				move_cursor(heap, cursor, base >> FRAME_SHIFT, seen);
+			if (!err)
 				return true;
 		}
 		if (from_cursor && hi == window_end(w))
-			atomic_store_relaxed(cursor, window_end(w));
+			move_cursor(heap, cursor, window_end(w), seen);
 	}
 	return false;
 }
 
 /* Make more frames of [lo, hi) Ready: high windows first. */
-static bool grow(struct pageheap *heap, const struct run_wanted *want)
+bool pageheap_grow(struct pageheap *heap, const struct run_wanted *want)
 {
-	if (port_context() == MM_NMI || mm_should_fail(0))
+	if (port_context() == MM_NMI)
 		return false;
 	for (unsigned pass = 0; pass < 2; pass++) {
+		uint64_t seen = atomic_load(&heap->grown_at);
+
 		for (unsigned w = MEM_WINDOWS; w-- > 0;) {
 			uint64_t lo = MAX(want->lo, window_start(w));
 
 			if (lo < MIN(want->hi, window_end(w)) &&
-			    grow_window(heap, w, lo, want->hi))
+			    grow_window(heap, w, lo, want->hi, seen))
 				return true;
 		}
-		if (!rewind_cursors(heap))
+		if (!rewind_cursors(heap, seen))
 			break;
 	}
 	return false;
 }
 
 /*
- * A long run: claim the first stretch of Reserved memory that could hold it, so
+ * A long run: claim the first stretch of claimable memory that could hold it, so
  * that no more is made Ready than is needed.
  */
 static bool grow_run(struct pageheap *heap, const struct run_wanted *want)
 {
 	phys_addr_t at, end;
+	int err = 0;
 
-	if (port_context() == MM_NMI || !memmap_reserved_run(heap->map, heap->node, want, &at))
+	if (port_context() == MM_NMI || !memmap_claimable_run(heap->map, heap->node, want, &at))
 		return false;
 	end = round_up(at + (want->n << FRAME_SHIFT), CHUNK_SIZE);
 	at = round_down(at, CHUNK_SIZE);
-	for (uint64_t size; memmap_next_reserved(heap->map, heap->node, -1, &at, end, &size);
-	     at += size)
-		if (!grow_by(heap, at, size))
-			return false;
-	return true;
+	while (!err && claim_next(heap, -1, &at, end, &err))
+		;
+	return !err;
 }
 
 uint64_t pageheap_alloc(struct pageheap *heap, const struct run_wanted *want, bool *zero)
@@ -397,31 +513,34 @@ uint64_t pageheap_alloc(struct pageheap *heap, const struct run_wanted *want, bo
 		if (pfn != PFN_NONE)
 			return pfn;
 	}
-	if (want->n > CHUNK_FRAMES && want->n > memmap_longest(heap->map, heap->node))
+	if ((want->n > CHUNK_FRAMES || want->align > CHUNK_FRAMES) &&
+	    !memmap_could_hold(heap->map, heap->node, want))
 		return PFN_NONE;
-	while (grow(heap, want)) {
+	while (pageheap_grow(heap, want)) {
 		pfn = try_alloc(heap, want, zero);
 		if (pfn != PFN_NONE)
 			return pfn;
 	}
-	return PFN_NONE;
+	/* The last there was may have gone to another CPU's growth, which is through by now. */
+	return try_alloc(heap, want, zero);
 }
 
 /* In an NMI that found the lock taken: mark the run and leave it to others. */
 static int defer_free(struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
 	struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
-	unsigned frame = (unsigned)(pfn % CHUNK_FRAMES);
-	uint64_t bit = 1ULL << frame % 64;
+	struct frame_word *word = &chunk->word[pfn % CHUNK_FRAMES / 64];
 	struct deferred_run *run = phys_to_virt(pfn << FRAME_SHIFT);
 	/* Our own run's bits are stable, and its neighbours are never seen as inner. */
 	int bad = check_free(heap, pfn, n);
 
 	if (bad >= 0)
 		return bad;
-	atomic_or(&chunk->word[frame / 64].end, bit);
-	if (atomic_fetch_or(&chunk->word[frame / 64].free, bit) & bit)
+	if (n > 1)
+		atomic_or(&word->end, 1ULL << pfn % 64);
+	if (!claim_free(chunk, pfn, n))
 		return MM_PAGE_DOUBLE_FREE;
+	atomic_or(&word->free, 1ULL << pfn % 64);
 	run->n = n;
 	run->next = atomic_load(&heap->deferred);
 	while (!atomic_cas(&heap->deferred, &run->next, run))
@@ -434,13 +553,26 @@ int pageheap_free(struct pageheap *heap, uint64_t pfn, uint64_t n)
 	unsigned long flags;
 	int bad;
 
-	if (!lock_heap(heap, &flags))
+	if (!pageheap_lock(heap, &flags))
 		return defer_free(heap, pfn, n);
 	bad = check_free(heap, pfn, n);
-	if (bad < 0)
+	if (bad < 0 && !claim_free(chunk_find(&heap->map->index, pfn << FRAME_SHIFT), pfn, n))
+		bad = MM_PAGE_DOUBLE_FREE;
+	if (bad < 0) {
 		put_run(heap, pfn, n);
+		heap->frees++;
+	}
 	spin_unlock_irqrestore(&heap->lock, flags);
 	return bad;
+}
+
+void pageheap_free_chunk(struct pageheap *heap, struct chunk *chunk, uint64_t pfn)
+{
+	unsigned long flags = spin_lock_irqsave(&heap->lock);
+
+	atomic_store(&chunk->whole, CHUNK_NOT_WHOLE);
+	put_run(heap, pfn, CHUNK_FRAMES);
+	spin_unlock_irqrestore(&heap->lock, flags);
 }
 
 /* Used runs end in a last frame, and only Ready frames are free or used. */
@@ -470,15 +602,32 @@ static unsigned check_chunk(struct pageheap *heap, struct arena *arena, unsigned
 	return bad;
 }
 
+uint64_t pageheap_count_used(struct pageheap *heap)
+{
+	unsigned long flags = spin_lock_irqsave(&heap->lock);
+	uint64_t n = 0;
+
+	settle(heap);
+	for_each_arena(a, &heap->map->index)
+		for (unsigned i = 0; i < ARENA_CHUNKS; i++)
+			if (a->chunk[i].leaf && a->chunk[i].node == heap->node)
+				n += chunk_count_used(&a->chunk[i]);
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return n;
+}
+
 unsigned pageheap_check(struct pageheap *heap)
 {
 	unsigned long flags = spin_lock_irqsave(&heap->lock);
-	unsigned bad = sumtree_check(&heap->tree);
 	uint64_t nfree = 0;
+	unsigned bad;
+
+	pageheap_update(heap);
+	bad = sumtree_check(&heap->tree);
 
 	if (bad)
 		mm_log("page heap %u: %u wrong summaries", heap->node, bad);
-	for (struct arena *a = atomic_load(&heap->map->index.all); a; a = a->next)
+	for_each_arena(a, &heap->map->index)
 		for (unsigned i = 0; i < ARENA_CHUNKS; i++)
 			if (a->chunk[i].leaf && a->chunk[i].node == heap->node)
 				bad += check_chunk(heap, a, i, &nfree);

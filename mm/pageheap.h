@@ -11,6 +11,8 @@
  * One per NUMA node. Windows (below 16 MiB, below 4 GiB, the rest) are address
  * limits of a search, each with a hint below which nothing is free.
  *
+ * Frames may be held by caches (pagecache.h): free, but not in the summaries.
+ *
  * An NMI that finds the lock taken gets nothing, and what it frees waits in
  * @deferred, held, until somebody has the lock.
  *
@@ -28,6 +30,7 @@
 #include "mm/sumtree.h"
 
 #define PFN_NONE (~0ULL)
+#define HEAP_TOUCHED 8
 
 /** enum mem_window - address ranges that are kept for those who need them. */
 enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };
@@ -42,6 +45,11 @@ enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };
  * @grown_at: map->returned when the cursors last started from the bottom
  * @frames: frames the heap has been given
  * @frames_free: of them, free in the tree; the rest is used or held
+ * @window_free: of these, by window
+ * @floor: by window: free frames that ordinary requests leave; see pressure.h
+ * @scavenged: frames the heap had been given and the scavenger took; Prepared
+ * @touched, @touched_nr, @ntouched: chunks whose summaries are behind their bits,
+ *	with their numbers
  * @deferred: runs an NMI freed, linked through their memory
  */
 struct pageheap {
@@ -53,12 +61,21 @@ struct pageheap {
 	uint64_t cursor[MEM_WINDOWS][2];
 	uint64_t grown_at;
 	uint64_t frames, frames_free;
+	uint64_t window_free[MEM_WINDOWS];
+	uint64_t floor[MEM_WINDOWS];
+	uint64_t scavenged;
 	uint64_t allocs, frees;
+	struct chunk *touched[HEAP_TOUCHED];
+	uint64_t touched_nr[HEAP_TOUCHED];
+	unsigned ntouched;
 	struct deferred_run *deferred;
 };
 
 /** main_heap - the machine's, by node. */
 extern struct pageheap main_heap[PORT_MAX_NODES];
+
+/** pressure_due - frames have been taken: pressure_note() is to be called with no lock held. */
+extern uint32_t pressure_due;
 
 /** window_bounds() - first frame of a window, and of the next. */
 static inline uint64_t window_start(enum mem_window w)
@@ -69,6 +86,13 @@ static inline uint64_t window_start(enum mem_window w)
 static inline uint64_t window_end(enum mem_window w)
 {
 	return w == WINDOW_HIGH ? PFN_LIMIT : window_start((enum mem_window)(w + 1));
+}
+
+static inline enum mem_window window_of(uint64_t pfn)
+{
+	return pfn >= window_start(WINDOW_HIGH)
+		       ? WINDOW_HIGH
+		       : (pfn >= window_start(WINDOW_DMA32) ? WINDOW_DMA32 : WINDOW_DMA);
 }
 
 void pageheap_init(struct pageheap *heap, struct memmap *map, unsigned node);
@@ -91,6 +115,59 @@ uint64_t pageheap_alloc(struct pageheap *heap, const struct run_wanted *want, bo
  * has changed.
  */
 int pageheap_free(struct pageheap *heap, uint64_t pfn, uint64_t n);
+
+/**
+ * pageheap_free_chunk() - give back a whole chunk that a cache held.
+ *
+ * Any context but NMI: a cache of an NMI holds none.
+ */
+void pageheap_free_chunk(struct pageheap *heap, struct chunk *chunk, uint64_t pfn);
+
+/** pageheap_starts_run() - is the frame before no inner one? Without the lock a hint. */
+bool pageheap_starts_run(const struct pageheap *heap, uint64_t pfn);
+
+/** pageheap_count_used() - frames that the bits say are used. */
+uint64_t pageheap_count_used(struct pageheap *heap);
+
+/**
+ * pageheap_count_free() - note that frames of the tree became free, or (@sign -1) no longer are.
+ *
+ * heap->lock is held.
+ */
+void pageheap_count_free(struct pageheap *heap, uint64_t pfn, uint64_t n, int sign);
+
+/**
+ * pageheap_add() - frames of one chunk that are held, Ready and the heap's become free.
+ *
+ * Any context but NMI.
+ */
+void pageheap_add(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsigned n);
+
+/*
+ * Parts, for the files that take frames out of the heap and bring them back.
+ * Where nothing else is said heap->lock is held.
+ */
+
+/** pageheap_lock() - interrupts off, and NMIs' frees done; false in an NMI that may not wait. */
+bool pageheap_lock(struct pageheap *heap, unsigned long *flags);
+
+/** pageheap_search() - the lowest run that fits; or PFN_NONE. */
+uint64_t pageheap_search(struct pageheap *heap, const struct run_wanted *want);
+
+/** pageheap_grow() - make more frames of the wanted window Ready. Not locked. Return: did it? */
+bool pageheap_grow(struct pageheap *heap, const struct run_wanted *want);
+
+/** pageheap_touch() - the free frames of a chunk have changed; its summary will follow. */
+void pageheap_touch(struct pageheap *heap, struct chunk *chunk, uint64_t pfn);
+
+/** pageheap_update() - all summaries are right again; before they are read, or a chunk leaves. */
+void pageheap_update(struct pageheap *heap);
+
+/** pageheap_lower_hints() - these frames have become free. */
+void pageheap_lower_hints(struct pageheap *heap, uint64_t pfn, uint64_t n);
+
+/** pageheap_split_zero() - keep for each frame of an all-zero chunk that it is; false: forgotten. */
+bool pageheap_split_zero(struct pageheap *heap, struct chunk *chunk, uint64_t pfn);
 
 /** pageheap_settle() - free what NMIs have left behind. Any context but NMI. */
 void pageheap_settle(struct pageheap *heap);

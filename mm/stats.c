@@ -3,8 +3,10 @@
 #include "lib/fmt.h"
 #include "mm/addrstate.h"
 #include "mm/log.h"
+#include "mm/mcache.h"
+#include "mm/metaframe.h"
 #include "mm/numa.h"
-#include "mm/pageheap.h"
+#include "mm/pagecache.h"
 #include "mm/stats.h"
 
 static int add_run(phys_addr_t base, uint64_t size, enum mem_state state, void *arg)
@@ -21,19 +23,30 @@ static int add_run(phys_addr_t base, uint64_t size, enum mem_state state, void *
 
 void mm_stats(struct mm_stats *s)
 {
+	struct mcache_counts objects;
+
 	*s = (struct mm_stats){ .failed_calls = page_failed_calls() };
 	memmap_walk(&main_map, add_run, s);
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++) {
 		struct pageheap *heap = &main_heap[node];
+		struct pagecache_sums cached = pagecache_sum(heap);
 		unsigned long flags = spin_lock_irqsave(&heap->lock);
 
-		s->frames_free += heap->frames_free;
-		s->frames_used += heap->frames - heap->frames_free;
-		s->alloc_calls += heap->allocs;
-		s->free_calls += heap->frees;
+		s->frames_free += heap->frames_free + cached.frames;
+		s->frames_used += heap->frames - heap->frames_free - cached.frames;
+		s->alloc_calls += heap->allocs + cached.allocs;
+		s->free_calls += heap->frees + cached.frees;
 		spin_unlock_irqrestore(&heap->lock, flags);
 		s->metadata_bytes += main_map.pool[node].held;
 	}
+	s->frames_used -= metaframe_count();
+	s->metadata_bytes += metaframe_count() * FRAME_SIZE;
+	mcache_count(&objects);
+	s->objects_live = objects.live;
+	s->objects_live_bytes = objects.live_bytes;
+	s->alloc_calls += objects.allocs + kmalloc_large_allocs();
+	s->free_calls += objects.allocs + kmalloc_large_allocs() - objects.live;
+	s->failed_calls += kmalloc_failed_calls();
 }
 
 __attribute__((format(printf, 2, 3))) static void say(void (*sink)(const char *line),
@@ -111,15 +124,17 @@ int mm_validate(void)
 {
 	unsigned bad = 0;
 
-	for (const struct arena *a = atomic_load(&main_map.index.all); a; a = a->next)
+	for_each_arena(a, &main_map.index)
 		bad += check_arena(a);
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		bad += pageheap_check(&main_heap[node]);
+	bad += pagecache_check_all();
 	return (int)bad;
 }
 
 void mm_drain(void)
 {
+	pagecache_drain();
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		pageheap_settle(&main_heap[node]);
 	addrstate_join(&main_map);

@@ -17,8 +17,10 @@ static uint64_t child_frames(unsigned level)
 /* The longest run of ones in a word if it is longer than @max, else @max. */
 static unsigned longest_run(uint64_t ones, unsigned max)
 {
-	unsigned left = MIN(max, 64), shrunk = 0;
+	unsigned left = max, shrunk = 0;
 
+	if (max >= 64)
+		return max;
 	/* Take @max off each run at once: a run shrunk by k may shrink by k + 1 next. */
 	while (left && ones) {
 		unsigned by = MIN(shrunk + 1, left);
@@ -245,6 +247,64 @@ uint64_t sumtree_search(const struct sumtree *tree, const struct run_wanted *wan
 	if (tree->root)
 		search_node(&s, tree->root, tree->level, 0);
 	return s.found;
+}
+
+static uint64_t last_full(const struct sumnode *node, unsigned level, uint64_t base, uint64_t below)
+{
+	uint64_t chunks = 1ULL << (3 * level);
+
+	for (unsigned i = SUM_FANOUT; i-- > 0;) {
+		uint64_t first = base + i * chunks, found = SUM_NOT_FOUND;
+
+		if (first >= below || sum_max(node->sum[i]) < CHUNK_FRAMES)
+			continue;
+		if (level)
+			found = last_full(node->child[i], level - 1, first, below);
+		else if (node->sum[i] & SUM_FULL)
+			found = first;
+		if (found != SUM_NOT_FOUND)
+			return found;
+	}
+	return SUM_NOT_FOUND;
+}
+
+uint64_t sumtree_last_full(const struct sumtree *tree, uint64_t chunk_nr)
+{
+	return tree->root ? last_full(tree->root, tree->level, 0, chunk_nr) : SUM_NOT_FOUND;
+}
+
+static bool has_child(const struct sumnode *node, unsigned from)
+{
+	for (unsigned i = from; i < SUM_FANOUT; i++)
+		if (node->child[i])
+			return true;
+	return false;
+}
+
+void sumtree_prune(struct sumtree *tree, struct sumnode *leaf, struct meta_pool *pool)
+{
+	struct sumnode *node = leaf, *parent;
+	unsigned level = 0;
+
+	for (; (parent = node->parent); node = parent) {
+		parent->child[node->slot] = NULL;
+		meta_free(pool, level++ ? META_NODE : META_LEAF, node);
+		if (has_child(parent, 0))
+			break;
+	}
+	if (!parent) {
+		tree->root = NULL;
+		meta_free(pool, level ? META_NODE : META_LEAF, node);
+		return;
+	}
+	/* What put roots above the root may be gone. */
+	while (tree->level && !has_child(tree->root, 1)) {
+		node = tree->root;
+		tree->root = node->child[0];
+		tree->root->parent = NULL;
+		tree->level--;
+		meta_free(pool, META_NODE, node);
+	}
 }
 
 uint64_t sumtree_top(const struct sumtree *tree)

@@ -101,6 +101,16 @@ void sumtree_update(struct sumnode *leaf, uint64_t chunk_nr, uint64_t sum);
 /** sumtree_search() - first frame of the lowest run that fits, or SUM_NOT_FOUND. */
 uint64_t sumtree_search(const struct sumtree *tree, const struct run_wanted *want);
 
+/** sumtree_last_full() - the highest chunk below @chunk_nr that is all free, or SUM_NOT_FOUND. */
+uint64_t sumtree_last_full(const struct sumtree *tree, uint64_t chunk_nr);
+
+/**
+ * sumtree_prune() - give back a leaf, and what above it leads nowhere else.
+ *
+ * Nothing is free in its chunks, and the caller forgets that they had a leaf.
+ */
+void sumtree_prune(struct sumtree *tree, struct sumnode *leaf, struct meta_pool *pool);
+
 /** sumtree_top() - the summary of everything; 0 for an empty tree. */
 uint64_t sumtree_top(const struct sumtree *tree);
 

@@ -68,4 +68,5 @@ test-host-flat: $(O)/host/flat/spanheap-test
 test-host-tsan: $(O)/host/tsan/spanheap-test
 	$(call host_run,tsan,--backend=enforced)
 
+DEPS += libclang-rt-dev
 TEST_TARGETS += test-host-asan test-host-clang test-host-flat test-host-tsan

@@ -4,13 +4,16 @@
 Always: no reboot, a time limit, no core dump, and a status that says how it
 ended (isa-debug-exit: the code the guest wrote, times two, plus one).
 """
+import json
 import os
 import re
 import resource
 import select
 import shlex
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 PASSED, FAILED, PANIC, NOTHING, LOADER = (2 * c + 1 for c in (0x10, 0x11, 0x12, 0x13, 0x7f))
@@ -42,7 +45,7 @@ class Machine:
         self.smp, self.mem, self.accel, self.args, self.icount = smp, mem, accel, args, icount
 
     def __str__(self):
-        return f"{self.boot}, {self.smp} CPUs, {self.mem}"
+        return f"{self.boot}, {self.smp} CPU{'s' * (self.smp != 1)}, {self.mem}"
 
     def _memory(self):
         size = size_bytes(self.mem)
@@ -90,6 +93,36 @@ class Machine:
                 self._boot() + shlex.split(self.args))
 
 
+class Monitor:
+    """QEMU's control socket, to ask a guest that hangs where its CPUs are."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.folder.name, "qmp")
+        self.args = ["-qmp", f"unix:{self.path},server=on,wait=off"]
+
+    def instruction_pointers(self):
+        """Of each CPU, in order; nothing if QEMU does not answer."""
+        ask = [{"execute": "qmp_capabilities"},
+               {"execute": "human-monitor-command",
+                "arguments": {"command-line": "info registers -a"}}]
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(5)
+                s.connect(self.path)
+                f = s.makefile("rw")
+                f.readline()
+                for command in ask:
+                    f.write(json.dumps(command) + "\n")
+                    f.flush()
+                    answer = {}
+                    while "return" not in answer and "error" not in answer:
+                        answer = json.loads(f.readline())
+                return [int(ip, 16) for ip in re.findall(r"RIP=([0-9a-f]+)", answer["return"])]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+
 class Symbols:
     """Names for the addresses of a panic report, by addr2line."""
 
@@ -97,22 +130,32 @@ class Symbols:
                       rb"^# irqoff_max began at 0x([0-9a-f]{16})")
 
     def __init__(self, kernel):
-        self.kernel = kernel
+        self.kernel, self.fault = kernel, None
 
     def note(self, line):
         """What to add to a line, or nothing."""
         m = self.LINE.match(line)
         if not m:
             return b""
-        # A return address is behind the call.
-        addr = int(m[1], 16) - 1 if m[1] else int(m[2] or m[3], 16)
+        addr = int(m[1] or m[2] or m[3], 16)
+        if m[2]:
+            self.fault = addr
+        elif m[1] and addr != self.fault:
+            addr -= 1           # a return address is behind the call
+        name = self.name(addr)
+        return b"  " + name if name else b""
+
+    def name(self, addr):
+        """Function, file and line, and those it is inlined in; or nothing."""
         try:
             out = subprocess.run(["addr2line", "-fipe", self.kernel, hex(addr)],
                                  capture_output=True, timeout=20).stdout
         except (OSError, subprocess.TimeoutExpired):
             return b""
-        names = [l.strip() for l in out.splitlines() if not l.strip().startswith(b"??")]
-        return b"  " + b"; ".join(names).replace(b" (inlined by)", b"inlined by") if names else b""
+        names = [re.sub(rb" at (\./)+", b" at ", re.sub(
+            rb"^\(inlined by\) | \(discriminator \d+\)$", b"", l.strip()))
+            for l in out.splitlines()]
+        return b", in ".join(n for n in names if not n.startswith(b"??"))
 
 
 class Run:
@@ -123,11 +166,12 @@ class Run:
         descriptor, is passed on once the prompt has come."""
         self.timeout, self.sink, self.keyboard, self.prompt = timeout, sink, keyboard, prompt
         self.symbols = Symbols(machine.kernel)
-        self.command = machine.command(cmdline)
+        self.monitor = Monitor()
+        self.command = machine.command(cmdline) + self.monitor.args
         self.output = b""       # all of it, without escape sequences
         self.line = b""         # the line that is not complete yet
         self.begun = self.prompted = self.timed_out = False
-        self.status = None
+        self.status, self.hung_at = None, []
 
     def _limits(self):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -200,6 +244,8 @@ class Run:
                     self.timed_out = True
                     break
         finally:
+            if self.timed_out:
+                self.hung_at = self.monitor.instruction_pointers()
             if self.timed_out or sys.exc_info()[0]:
                 qemu.kill()
             self.status = qemu.wait()
@@ -213,6 +259,15 @@ class Run:
         if self.timed_out:
             return f"time-out after {self.timeout:g} s"
         return STATUS.get(self.status, f"QEMU ended with status {self.status}")
+
+    def report(self):
+        """The lines of a panic; of a time-out, where the CPUs are; or none."""
+        if self.timed_out:
+            return [f"cpu {cpu} at 0x{ip:x}  {self.symbols.name(ip).decode(errors='replace')}"
+                    for cpu, ip in enumerate(self.hung_at)]
+        lines = self.output.decode(errors="replace").splitlines()
+        at = next((i for i, l in enumerate(lines) if l.startswith("panic: ")), len(lines))
+        return lines[at:at + 40]
 
     def tail(self, n=20):
         return [l for l in self.output.decode(errors="replace").splitlines() if l.strip()][-n:]

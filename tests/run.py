@@ -11,6 +11,7 @@ The machine comes from the variables of `make`: BOOT SMP MEM ACCEL QEMU_ARGS
 FILTER TIMEOUT.
 """
 import argparse
+import concurrent.futures
 import fnmatch
 import os
 import re
@@ -87,8 +88,9 @@ class Selftest:
         bad = 0
         for line in ("KTAP version 1", "# Subtest: dies", f"1..{len(deaths)}"):
             self.out("  " + line)
-        for i, (name, text) in enumerate(deaths, 1):
-            wrong = self._die(name, text)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            verdicts = list(pool.map(lambda death: self._die(*death), deaths))
+        for i, ((name, _), wrong) in enumerate(zip(deaths, verdicts), 1):
             for line in wrong or []:
                 self.out(f"  # {line}")
             self.out(f"  {'not ok' if wrong else 'ok'} {i} {name}")
@@ -101,11 +103,11 @@ class Selftest:
         """The status must agree with the results, and these with the plan."""
         if status != (qemu.FAILED if self.count("failed") else qemu.PASSED):
             self.problems.append(boot.how())
-            if boot.begun and status != qemu.NOTHING:
+            if self.ktap.started and status != qemu.NOTHING:
                 self.problems.append(f"it was in {self.ktap.where()}")
-            self.problems += [f"  {l}" for l in boot.tail(30)] if status == qemu.PANIC else []
+            self.problems += [f"  {l}" for l in boot.report()]
         if not self.ktap.started:
-            self.problems.append("no KTAP came")
+            self.problems += ["no KTAP came"] + boot.tail(1)
         elif not self.ktap.complete:
             self.problems.append("the plan was not carried out")
 
@@ -120,8 +122,9 @@ class Selftest:
         self._judge(boot, status)
         if self.ktap.complete and self.ktap.deaths:
             self._die_all()
-        self.ktap.finish()
-        self.problems += self.ktap.errors
+        if not self.problems:
+            self.ktap.finish()
+            self.problems += self.ktap.errors
         self.seconds = time.monotonic() - begin
         self.boot = boot
         return not self.problems and not self.count("failed")
@@ -184,7 +187,7 @@ def run(opts):
     asked = re.search(rb"^reboot$", boot.output, re.M)
     if status == qemu.PASSED or (status == 0 and asked):
         return 0
-    print(f"\nrun: {boot.how()}")
+    print(f"\nrun: {boot.how()}", *(boot.report() if boot.timed_out else []), sep="\n  ")
     return 1
 
 

@@ -257,35 +257,45 @@ int host_cpu_add(unsigned cpu)
 	return err;
 }
 
-void host_cpu_remove(unsigned cpu)
-{
-	pthread_mutex_lock(&slot[cpu].lock);
-	if (slot[cpu].next != slot[cpu].serving)
-		port_panic("host_cpu_remove: somebody is this CPU");
-	slot[cpu].online = false;
-	pthread_mutex_unlock(&slot[cpu].lock);
-}
-
-int host_cpu_attach(unsigned cpu)
+int host_cpu_line_up(unsigned cpu, uint64_t *ticket)
 {
 	struct slot *s = &slot[cpu];
-	uint64_t ticket;
+	int err = -ENOENT;
+
+	if (cpu >= PORT_MAX_CPUS)
+		return err;
+	pthread_mutex_lock(&s->lock);
+	if (s->online) {
+		*ticket = s->next++;
+		err = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+void host_cpu_take(unsigned cpu, uint64_t ticket)
+{
+	struct slot *s = &slot[cpu];
 
 	if (host_self.cpu != HOST_NO_CPU)
-		port_panic("host_cpu_attach: the thread is a CPU already");
+		port_panic("host_cpu_take: the thread is a CPU already");
 	pthread_mutex_lock(&s->lock);
-	if (!s->online) {
-		pthread_mutex_unlock(&s->lock);
-		return -ENOENT;
-	}
-	ticket = s->next++;
 	while (s->serving != ticket)
 		pthread_cond_wait(&s->moved, &s->lock);
 	become(s);
 	pthread_mutex_unlock(&s->lock);
 	host_self.cpu = cpu;
 	serve(true);
-	return 0;
+}
+
+int host_cpu_attach(unsigned cpu)
+{
+	uint64_t ticket;
+	int err = host_cpu_line_up(cpu, &ticket);
+
+	if (!err)
+		host_cpu_take(cpu, ticket);
+	return err;
 }
 
 /* Give the CPU up; @back is what the thread is from now on. */

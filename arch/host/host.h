@@ -11,28 +11,20 @@
 
 #include <host_port.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define HOST_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HOST_TSAN 1
-#endif
-#endif
-
 /** enum host_leaf - how a chunk of a region is mapped, were this an x86. */
 enum host_leaf {
-	HOST_LEAF_NONE,		/* no table, nothing mapped */
-	HOST_LEAF_LARGE,	/* one 2 MiB leaf, no table */
-	HOST_LEAF_TABLE,	/* a table of 4 KiB leaves, maybe all empty */
+	HOST_LEAF_NONE,	 /* no table, nothing mapped */
+	HOST_LEAF_LARGE, /* one 2 MiB leaf, no table */
+	HOST_LEAF_TABLE, /* a table of 4 KiB leaves, maybe all empty */
 };
 
 struct host_region {
 	uintptr_t base;
 	uint64_t size;
-	uint64_t *mapped;	/* a bit for a frame */
-	uint8_t *leaf;		/* enum host_leaf of a chunk */
-	void **table;		/* of a chunk: its table's frame, NULL if the port's own */
-	uint8_t *upper[2];	/* the tables above exist: of each GiB, of each 512 GiB */
+	uint64_t *mapped;  /* a bit for a frame */
+	uint8_t *leaf;	   /* enum host_leaf of a chunk */
+	void **table;	   /* of a chunk: its table's frame, NULL if the port's own */
+	uint8_t *upper[2]; /* the tables above exist: of each GiB, of each 512 GiB */
 };
 
 /* tables.c: all under the port's map lock. */

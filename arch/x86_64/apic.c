@@ -11,11 +11,11 @@
  */
 #include <kernel/arch.h>
 #include <kernel/panic.h>
+#include <spanheap/port.h>
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/clock.h"
 #include "arch/x86_64/trap.h"
 #include "arch/x86_64/x86.h"
-#include <spanheap/port.h>
 
 #define APIC_SIZE 0x400
 #define APIC_BASE_ENABLED (1UL << 11)

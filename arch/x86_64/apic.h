@@ -39,7 +39,7 @@ void apic_send_startup(uint32_t apic_id, uint64_t page);
 /** apic_timer() - one VECTOR_TIMER after so many microseconds; 0 stops it. */
 void apic_timer(uint64_t us);
 
-/** apic_timer_count() - start counting down from the top, or read it, for calibration. */
+/** apic_timer_start(), apic_timer_elapsed() - count without an interrupt, for calibration. */
 void apic_timer_start(void);
 uint32_t apic_timer_elapsed(void);
 

@@ -12,10 +12,10 @@
 
 /* Offsets and numbers for assembler files; checked below. */
 #define CPU_CONTEXT 12
-#define CPU_TSS 56
+#define CPU_TSS 120
 #define TSS_IST_PF 60	/* ist[IST_PF - 1] in the TSS */
 
-#define AP_STACK 208	/* stacks.idle in struct cpu */
+#define AP_STACK 272	/* stacks.idle in struct cpu */
 
 #define IST_DF 1
 #define IST_NMI 2
@@ -84,6 +84,7 @@ enum cpu_state {
  * @stacks: its own
  * @calls: for each context, functions that others want run here; see call.c
  * @rq: run queue and current task, init/task.c's
+ * @node: NUMA node
  */
 struct cpu {
 	struct port_cpu port;
@@ -94,6 +95,7 @@ struct cpu {
 	struct cpu_stacks stacks;
 	struct call_link *calls[MM_NR_CONTEXTS];
 	struct sched_queue rq;
+	int node;
 } cacheline_aligned;
 
 _Static_assert(CPU_CONTEXT == PORT_CPU_CONTEXT, "asm reads it");

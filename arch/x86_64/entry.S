@@ -52,4 +52,17 @@ arch_switch:
 	popq	%rbp
 	ret
 
+/*
+ * void irq_enable_and_halt(void)
+ * Sleep until an interrupt. One that is pending is taken only after the
+ * instruction that follows sti, so it ends the sleep. An NMI in between would
+ * undo that: handle_nmi() skips the hlt then.
+ */
+	.globl	irq_enable_and_halt, halt_instruction
+irq_enable_and_halt:
+	sti
+halt_instruction:
+	hlt
+	ret
+
 	.section .note.GNU-stack, "", @progbits

@@ -91,7 +91,8 @@ pte_t empty_entry(uintptr_t va, int level)
 		return 0;
 	shared = level ? &zero_table[level - 1] : &zero_page;
 	/* The zero page is read-only at the leaf; above, rights are left to the leaf. */
-	return table_pa(shared) | PTE_SHARED | PTE_PRESENT | PTE_ACCESSED | (level ? PTE_WRITE : PTE_NX);
+	return table_pa(shared) | PTE_SHARED | PTE_PRESENT | PTE_ACCESSED |
+	       (level ? PTE_WRITE : PTE_NX);
 }
 
 pte_t paging_lookup(uintptr_t va, int *level)

@@ -8,6 +8,7 @@
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/call.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/trap.h"
 #include "arch/x86_64/x86.h"
 #include "lib/bits.h"
 
@@ -82,6 +83,22 @@ void arch_wait(void)
 	irqoff_end();
 	irq_enable_and_halt();
 	arch_irq_disable();
+}
+
+void arch_sleep_us(uint64_t us)
+{
+	uint64_t now = clock_us(), end = now + us;
+
+	for (; now < end; now = clock_us()) {
+		task_yield();
+		arch_irq_disable();
+		if (apic_ready() && !atomic_load_relaxed(&sched_queue_self()->head) &&
+		    !arch_task_calls_pending()) {
+			apic_timer(end - now);
+			arch_wait();
+		}
+		arch_irq_enable();
+	}
 }
 
 #ifdef CONFIG_PREEMPT

@@ -4,8 +4,8 @@
  * with the place to go on at; the result was set to "fault" before it.
  */
 #include <kernel/task.h>
-#include "arch/x86_64/trap.h"
 #include <spanheap/types.h>
+#include "arch/x86_64/trap.h"
 
 #define FIXUP(from, to)                                                                            \
 	"\t.pushsection fault_fixups, \"a\"\n\t.balign 8\n\t.quad " from ", " to                   \

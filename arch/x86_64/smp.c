@@ -50,7 +50,8 @@ static struct cpu *online[PORT_MAX_CPUS];
 static unsigned nonline;
 static phys_addr_t trampoline;
 
-static struct cpu *smp_make_cpu(uint32_t id);
+static int node_of_apic(const struct acpi_info *acpi, uint32_t id);
+static struct cpu *smp_make_cpu(uint32_t id, int node);
 static void *smp_fill_trampoline(void);
 static void smp_send_startup(struct cpu *const *cpus, unsigned n);
 static unsigned smp_missing(struct cpu *const *cpus, unsigned n);
@@ -89,6 +90,11 @@ void arch_early_init(const struct boot_info *bi)
 	smp_set_online(&boot_cpu);
 }
 
+int arch_boot_node(const struct acpi_info *acpi)
+{
+	return node_of_apic(acpi, cpuid(1).ebx >> 24);
+}
+
 phys_addr_t arch_trampoline(void)
 {
 	return trampoline;
@@ -112,7 +118,7 @@ void arch_smp_init(const struct acpi_info *acpi, unsigned limit)
 
 		if (!c->enabled || c->apic_id == boot_cpu.apic_id || c->apic_id > 254)
 			continue;
-		cpus[n] = smp_make_cpu(c->apic_id);
+		cpus[n] = smp_make_cpu(c->apic_id, c->node);
 		if (!cpus[n]) {
 			console_printf("smp: no memory to start more than %u CPUs\n", n + 1);
 			break;
@@ -137,14 +143,23 @@ void arch_smp_init(const struct acpi_info *acpi, unsigned limit)
 		console_printf("smp: %u of %u CPUs did not come\n", missing, n);
 }
 
+static int node_of_apic(const struct acpi_info *acpi, uint32_t id)
+{
+	for (unsigned i = 0; acpi && i < acpi->ncpus; i++)
+		if (acpi->cpu[i].apic_id == id)
+			return acpi->cpu[i].node;
+	return 0;
+}
+
 /* What a CPU needs before it runs: all of it, or NULL. */
-static struct cpu *smp_make_cpu(uint32_t id)
+static struct cpu *smp_make_cpu(uint32_t id, int node)
 {
 	struct cpu *cpu = alloc_pages_exact(sizeof(*cpu), GFP_KERNEL | __GFP_ZERO);
 
 	if (!cpu)
 		return NULL;
 	cpu->apic_id = id;
+	cpu->node = node;
 	cpu->state = CPU_STARTING;
 	cpu->stacks.idle = kstack_alloc(SCHED_STACK_SIZE);
 	cpu->stacks.df = kstack_alloc(DF_STACK_SIZE);
@@ -223,6 +238,7 @@ static void smp_take_in(struct cpu *cpu)
 	if (state != CPU_ARRIVED)
 		return;
 	cpu->port.number = nonline;
+	mm_set_cpu_node(nonline, cpu->node);
 	atomic_store(&cpu->state, CPU_NUMBERED);
 	apic_send(cpu->apic_id, VECTOR_KICK);
 	while ((state = atomic_load(&cpu->state)) == CPU_NUMBERED)

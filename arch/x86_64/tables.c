@@ -85,8 +85,8 @@ static void fill_gdt(struct cpu *cpu)
 	cpu->gdt[0] = 0;
 	cpu->gdt[SEL_CODE / 8] = GDT_CODE64;
 	cpu->gdt[SEL_DATA / 8] = GDT_DATA;
-	cpu->gdt[SEL_TSS / 8] = GDT_TSS_PRESENT | (sizeof(struct tss) - 1) | (tss & 0xffffff) << 16 |
-				(tss >> 24 & 0xff) << 56;
+	cpu->gdt[SEL_TSS / 8] = GDT_TSS_PRESENT | (sizeof(struct tss) - 1) |
+				(tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56;
 	cpu->gdt[SEL_TSS / 8 + 1] = tss >> 32;
 }
 

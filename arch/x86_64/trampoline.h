@@ -34,10 +34,14 @@ struct trampoline_data {
 	uint32_t cr3;
 } __attribute__((packed));
 
-_Static_assert(offsetof(struct trampoline_data, gdt_limit) == TRAMPOLINE_GDTR - TRAMPOLINE_DATA, "");
-_Static_assert(offsetof(struct trampoline_data, far32) == TRAMPOLINE_FAR32 - TRAMPOLINE_DATA, "");
-_Static_assert(offsetof(struct trampoline_data, far64) == TRAMPOLINE_FAR64 - TRAMPOLINE_DATA, "");
-_Static_assert(offsetof(struct trampoline_data, cr3) == TRAMPOLINE_CR3 - TRAMPOLINE_DATA, "");
+#define TRAMPOLINE_PLACED(member, at)                                                              \
+	_Static_assert(offsetof(struct trampoline_data, member) == (at) - TRAMPOLINE_DATA,         \
+		       "asm reads it there")
+
+TRAMPOLINE_PLACED(gdt_limit, TRAMPOLINE_GDTR);
+TRAMPOLINE_PLACED(far32, TRAMPOLINE_FAR32);
+TRAMPOLINE_PLACED(far64, TRAMPOLINE_FAR64);
+TRAMPOLINE_PLACED(cr3, TRAMPOLINE_CR3);
 
 extern const char trampoline_start[], trampoline_32[], trampoline_64[], trampoline_end[];
 

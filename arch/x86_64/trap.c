@@ -23,7 +23,7 @@
 #include "lib/fmt.h"
 
 static void handle_irq(const struct trap_frame *frame);
-static void handle_nmi(void);
+static void handle_nmi(struct trap_frame *frame);
 static void handle_exception(struct trap_frame *frame);
 static void page_fault(const struct trap_frame *frame, uintptr_t address);
 
@@ -32,7 +32,7 @@ void trap_dispatch(struct trap_frame *frame)
 	if (frame->vector >= TRAP_EXCEPTIONS)
 		handle_irq(frame);
 	else if (frame->vector == TRAP_NMI)
-		handle_nmi();
+		handle_nmi(frame);
 	else
 		handle_exception(frame);
 }
@@ -43,7 +43,7 @@ static void handle_irq(const struct trap_frame *frame)
 	uint8_t interrupted = cpu->port.context;
 
 	irqoff_begin();
-	cpu->port.context = MM_IRQ;
+	port_enter_context(&cpu->port, MM_IRQ);
 	switch (frame->vector) {
 	case VECTOR_TIMER:
 	case VECTOR_KICK:
@@ -59,7 +59,7 @@ static void handle_irq(const struct trap_frame *frame)
 	default:
 		panic_trap(frame, "unexpected interrupt");
 	}
-	cpu->port.context = interrupted;
+	port_enter_context(&cpu->port, interrupted);
 	irqoff_end();
 #ifdef CONFIG_PREEMPT
 	if (cpu->port.resched && !cpu->port.pinned && interrupted == MM_TASK) {
@@ -71,19 +71,27 @@ static void handle_irq(const struct trap_frame *frame)
 #endif
 }
 
-/* A page fault in here must not disturb one that the NMI interrupted: CR2 is kept. */
-static void handle_nmi(void)
+/*
+ * A page fault in here must not disturb one that the NMI interrupted: CR2 is kept.
+ *
+ * An NMI between sti and hlt ends the protection that sti gives to hlt: an
+ * interrupt that was to end the sleep would come right after the NMI, and then the
+ * CPU would sleep. So it does not sleep at all; who calls hlt looks again anyway.
+ */
+static void handle_nmi(struct trap_frame *frame)
 {
 	struct cpu *cpu = cpu_self();
 	uint8_t interrupted = cpu->port.context;
 	uint64_t cr2 = read_cr2();
 
-	cpu->port.context = MM_NMI;
+	port_enter_context(&cpu->port, MM_NMI);
 	if (panic_requested())
 		halt_forever();
 	call_run(MM_NMI);
-	cpu->port.context = interrupted;
+	port_enter_context(&cpu->port, interrupted);
 	write_cr2(cr2);
+	if (frame->rip == (uintptr_t)halt_instruction)
+		frame->rip++;
 }
 
 static void handle_exception(struct trap_frame *frame)

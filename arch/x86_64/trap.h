@@ -20,6 +20,7 @@
 
 /* Offsets in struct trap_frame. */
 #define FRAME_VECTOR 120
+#define FRAME_ERROR 128
 #define FRAME_RIP 136
 #define FRAME_RFLAGS 152
 #define FRAME_RSP 160
@@ -38,6 +39,7 @@ struct trap_frame {
 };
 
 _Static_assert(offsetof(struct trap_frame, vector) == FRAME_VECTOR, "asm reads it");
+_Static_assert(offsetof(struct trap_frame, error) == FRAME_ERROR, "asm reads it");
 _Static_assert(offsetof(struct trap_frame, rip) == FRAME_RIP, "asm reads it");
 _Static_assert(offsetof(struct trap_frame, rflags) == FRAME_RFLAGS, "asm reads it");
 _Static_assert(offsetof(struct trap_frame, rsp) == FRAME_RSP, "asm reads it");
@@ -49,6 +51,12 @@ _Static_assert(offsetof(struct trap_frame, rsp) == FRAME_RSP, "asm reads it");
 
 /* 256 entries of 16 bytes each. */
 extern const char trap_stubs[];
+
+/* The hlt of irq_enable_and_halt(), one byte. */
+extern const char halt_instruction[];
+
+/** irq_enable_and_halt() - sleep until an interrupt; one that is pending ends it at once. */
+void irq_enable_and_halt(void);
 
 /** trap_init() - fill the IDT. */
 void trap_init(void);

@@ -94,7 +94,11 @@ trap_stubs:
 	addq	$16, %rsp
 	.endm
 
-	/* Leaves by iretq, or in an NMI by popf and ret on the interrupted stack. */
+	/*
+	 * Leaves by iretq, or in an NMI by popf and ret on the interrupted stack. If
+	 * that is this very stack, what is pushed there overwrites the frame's ss and
+	 * rsp; so all is read before, and the stack pointer waits in the error's place.
+	 */
 	.macro	EXCEPTION_RETURN shift
 	cmpb	$CONTEXT_NMI, %gs:CPU_CONTEXT
 	je	1f
@@ -105,17 +109,17 @@ trap_stubs:
 	addq	$16, %rsp
 	iretq
 1:	movq	FRAME_RSP(%rsp), %rax
-	subq	$16, %rax
 	movq	FRAME_RFLAGS(%rsp), %rcx
+	movq	FRAME_RIP(%rsp), %rdx
+	subq	$16, %rax
 	movq	%rcx, (%rax)
-	movq	FRAME_RIP(%rsp), %rcx
-	movq	%rcx, 8(%rax)
-	movq	%rax, FRAME_RSP(%rsp)
+	movq	%rdx, 8(%rax)
+	movq	%rax, FRAME_ERROR(%rsp)
 	RESTORE
 	.if	\shift
 	addq	$PF_STACK_STEP, %gs:CPU_TSS + TSS_IST_PF
 	.endif
-	movq	FRAME_RSP - FRAME_VECTOR(%rsp), %rsp
+	movq	FRAME_ERROR - FRAME_VECTOR(%rsp), %rsp
 	popfq
 	ret
 	.endm

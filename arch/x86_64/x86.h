@@ -10,11 +10,8 @@
 
 #define MSR_APIC_BASE 0x1b
 #define MSR_EFER 0xc0000080
-#define MSR_FS_BASE 0xc0000100
 #define MSR_GS_BASE 0xc0000101
 
-#define EFER_SCE (1UL << 0)
-#define EFER_LME (1UL << 8)
 #define EFER_NXE (1UL << 11)
 
 #define CR0_PE (1UL << 0)
@@ -51,6 +48,14 @@ static inline uint8_t inb(uint16_t port)
 	return v;
 }
 
+static inline uint32_t inl(uint16_t port)
+{
+	uint32_t v;
+
+	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+	return v;
+}
+
 static inline uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t lo, hi;
@@ -61,7 +66,9 @@ static inline uint64_t rdmsr(uint32_t msr)
 
 static inline void wrmsr(uint32_t msr, uint64_t v)
 {
-	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
+	uint32_t lo = (uint32_t)v, hi = (uint32_t)(v >> 32);
+
+	__asm__ volatile("wrmsr" : : "c"(msr), "a"(lo), "d"(hi) : "memory");
 }
 
 static inline uint64_t rdtsc(void)
@@ -143,12 +150,6 @@ static inline void irq_disable(void)
 static inline void irq_enable(void)
 {
 	__asm__ volatile("sti" : : : "memory");
-}
-
-/* Sleep until an interrupt; one that comes after the sti is not missed. */
-static inline void irq_enable_and_halt(void)
-{
-	__asm__ volatile("sti\n\thlt" : : : "memory");
 }
 
 __attribute__((noreturn)) static inline void halt_forever(void)

@@ -27,7 +27,7 @@
 #define BELOW_640K 0x9ffffULL
 #define STACK_PAGES 4
 #define EXIT_TRIES 8
-#define MAP_SLACK 16	/* descriptors that may appear between two looks */
+#define MAP_SLACK 16 /* descriptors that may appear between two looks */
 
 #define DEBUG_EXIT_PORT 0xf4
 #define LOADER_FAILED 0x7f

@@ -54,6 +54,9 @@ phys_addr_t arch_image_base(void);
 /** arch_image_size() - its bytes, a multiple of FRAME_SIZE. */
 uint64_t arch_image_size(void);
 
+/** arch_boot_node() - on which NUMA node CPU 0 is. */
+int arch_boot_node(const struct acpi_info *acpi);
+
 /** arch_trampoline() - page below 1 MiB that starts CPUs, to be reserved; 0 if there is none. */
 phys_addr_t arch_trampoline(void);
 
@@ -97,6 +100,9 @@ uint64_t clock_us(void);
 /** clock_delay_us() - wait, with interrupts as they are. */
 void clock_delay_us(uint64_t us);
 
+/** arch_sleep_us() - let other tasks of this CPU run, and sleep when there are none. Task context. */
+void arch_sleep_us(uint64_t us);
+
 /**
  * irqoff_max() - longest section with interrupts off since irqoff_reset(), over
  * all CPUs, in clock cycles (instructions under -icount). 0 unless the image was
@@ -107,6 +113,36 @@ uint64_t irqoff_max(uintptr_t *where);
 
 /** irqoff_reset() - forget what was measured so far. */
 void irqoff_reset(void);
+
+/** balloon_init() - look for a balloon device, and give it what mm/ discards. After mm_init(). */
+void balloon_init(void);
+
+/**
+ * dimm_poll() - look after the memory slots of the board (ACPI's, as QEMU has them).
+ *
+ * Adds modules that have come, those that were there at the start too; gives up
+ * those that are wanted back, if nothing of them is in use, else says no. Task
+ * context, one caller at a time.
+ *
+ * Return: how many modules came or went.
+ */
+unsigned dimm_poll(void);
+
+/**
+ * struct dimm_counts - what has happened at the slots so far.
+ * @added, @removed: modules
+ * @refused: times that one was wanted back while it was in use
+ * @failed: modules that could not be used
+ * @bytes: of the modules in use now
+ * @last_base, @last_size: the module that was added last
+ */
+struct dimm_counts {
+	unsigned added, removed, refused, failed;
+	uint64_t bytes;
+	uint64_t last_base, last_size;
+};
+
+void dimm_counts(struct dimm_counts *counts);
 
 /** arch_set_discard() - who is behind port_discard(); NULL: nobody. */
 void arch_set_discard(bool (*fn)(phys_addr_t pa, uint64_t size));

@@ -34,6 +34,13 @@ struct kbench {
 	uint64_t arg;
 };
 
+/* gcc turns the order of variables round; figures should come in the order of the source. */
+#if __has_attribute(no_reorder)
+#define KBENCH_IN_ORDER __attribute__((no_reorder))
+#else
+#define KBENCH_IN_ORDER
+#endif
+
 #define KBENCH_GLUE2(a, b) a##b
 #define KBENCH_GLUE(a, b) KBENCH_GLUE2(a, b)
 
@@ -41,7 +48,7 @@ struct kbench {
 	static struct kbench KBENCH_GLUE(kbench_, __LINE__) = { .name = (case_name),               \
 								.fn = (function),                  \
 								.arg = (value) };                  \
-	static struct kbench *KBENCH_GLUE(kbench_registered_, __LINE__)                            \
+	static struct kbench *KBENCH_GLUE(kbench_registered_, __LINE__) KBENCH_IN_ORDER            \
 		__attribute__((used, section("kbench_cases"))) = &KBENCH_GLUE(kbench_, __LINE__)
 #define KBENCH_CASE(case_name, function) KBENCH_CASE_ARG(case_name, function, 0)
 

@@ -28,6 +28,12 @@ void show_cpus(void);
 /** self_check() - a quick try of the memory manager on every CPU. Return: is all well? */
 bool self_check(void);
 
+/** background_start() - from now on free memory is given back, and slots are polled. */
+void background_start(void);
+
+/** background_pause() - let it rest, or go on; returns when it does. */
+void background_pause(bool pause);
+
 /** monitor() - the prompt on the console. @healthy: with which status to power off. */
 __attribute__((noreturn)) void monitor(bool healthy);
 

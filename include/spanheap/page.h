@@ -55,6 +55,23 @@ void *__get_free_pages(gfp_t gfp, unsigned order);
 /** free_pages() - free what __get_free_pages() gave for the same order; NULL is legal. */
 void free_pages(void *addr, unsigned order);
 
+/* Where the calls above with a constant size or order lead. */
+
+/** PAGE_GFP_SLOW - flags for which a cached frame will not do as it is. */
+#define PAGE_GFP_SLOW (__GFP_ZERO | GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
+
+/** page_alloc_frame() - a single frame; @gfp has none of PAGE_GFP_SLOW. */
+void *page_alloc_frame(gfp_t gfp);
+
+/** page_free_frame() - free a single frame; NULL is legal. */
+void page_free_frame(void *addr);
+
+/* The same as the public names. */
+void *page_alloc_order(gfp_t gfp, unsigned order);
+void *page_alloc_exact(size_t size, gfp_t gfp);
+void page_free_order(void *addr, unsigned order);
+void page_free_exact(void *addr, size_t size);
+
 /**
  * page_alloc_bulk() - many single frames at once.
  *
@@ -64,5 +81,43 @@ size_t page_alloc_bulk(size_t n, void **pages, gfp_t gfp);
 
 /** page_free_bulk() - free single frames; NULL entries are skipped. */
 void page_free_bulk(size_t n, void **pages);
+
+/*
+ * A size, an order, flags known when the caller is compiled are decided then. The
+ * functions exist besides, for all who take their addresses or cannot inline.
+ */
+#define PAGE_INLINE extern inline __attribute__((gnu_inline, always_inline))
+
+PAGE_INLINE void *alloc_pages_exact(size_t size, gfp_t gfp)
+{
+	if (__builtin_constant_p(size) && __builtin_constant_p(gfp) && size == FRAME_SIZE &&
+	    !(gfp & PAGE_GFP_SLOW))
+		return page_alloc_frame(gfp);
+	return page_alloc_exact(size, gfp);
+}
+
+PAGE_INLINE void *__get_free_pages(gfp_t gfp, unsigned order)
+{
+	if (__builtin_constant_p(order) && __builtin_constant_p(gfp) && !order &&
+	    !(gfp & PAGE_GFP_SLOW))
+		return page_alloc_frame(gfp);
+	return page_alloc_order(gfp, order);
+}
+
+PAGE_INLINE void free_pages_exact(void *addr, size_t size)
+{
+	if (__builtin_constant_p(size) && size == FRAME_SIZE)
+		page_free_frame(addr);
+	else
+		page_free_exact(addr, size);
+}
+
+PAGE_INLINE void free_pages(void *addr, unsigned order)
+{
+	if (__builtin_constant_p(order) && !order)
+		page_free_frame(addr);
+	else
+		page_free_order(addr, order);
+}
 
 #endif

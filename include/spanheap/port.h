@@ -56,6 +56,42 @@ enum mm_context { MM_TASK, MM_IRQ, MM_NMI, MM_NR_CONTEXTS };
 #define PORT_RAM_IS_ZERO 0
 #endif
 
+#ifndef PORT_HAS_CACHE_SLOT
+/*
+ * Two words for each context of each CPU, which mm/ keeps its caches in: of
+ * objects and of frames. A port with a faster place for them (a segment register,
+ * thread-local storage) defines PORT_HAS_CACHE_SLOT and these four itself:
+ *
+ * void *port_cache(void), void *port_frame_cache(void)
+ *	That of the running CPU and context.
+ * void port_cache_set(enum mm_context context, void *cache),
+ * void port_frame_cache_set(enum mm_context context, void *cache)
+ *	Set the running CPU's. NULL until it was set.
+ */
+extern void *port_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
+extern void *port_frame_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
+
+static inline void *port_cache(void)
+{
+	return port_cache_slots[port_cpu()][port_context()];
+}
+
+static inline void port_cache_set(enum mm_context context, void *cache)
+{
+	port_cache_slots[port_cpu()][context] = cache;
+}
+
+static inline void *port_frame_cache(void)
+{
+	return port_frame_cache_slots[port_cpu()][port_context()];
+}
+
+static inline void port_frame_cache_set(enum mm_context context, void *cache)
+{
+	port_frame_cache_slots[port_cpu()][context] = cache;
+}
+#endif
+
 /** enum port_prot - rights of a mapping; nothing is ever executable here. */
 enum port_prot { PORT_READ = 1, PORT_WRITE = 2 };
 

@@ -3,7 +3,8 @@
  * memblock under a fuzzer: each input is a list of calls, and after each call
  * the tables must be what the frame map of memblock_oracle.h says.
  *
- *	byte 0		bits 0-3 floor in 4-frame steps, 4 top-down
+ *	byte 0		bits 0-3 floor in 4-frame steps, 4 top-down, 5 start with RAM,
+ *			6 with a nearly full table of RAM, 7 of reservations
  *	then per call	op, kind of range, four bytes of base and size, node
  *
  * Physical memory from 0 to ORACLE_LOW_END is real here, so memblock_alloc_in()
@@ -192,22 +193,52 @@ static void do_close(void)
 	check_tables();
 }
 
-/* Many one-frame ranges at once: tables fill up within a short input. */
+static void do_add(phys_addr_t base, uint64_t size, int node)
+{
+	int err = memblock_add_to(&mb, base, size, node);
+
+	check(err == oracle_add(&oracle, base, size, node), "wrong result of add");
+}
+
+static void do_reserve(phys_addr_t base, uint64_t size)
+{
+	int err = memblock_reserve_in(&mb, base, size);
+
+	check(err == oracle_reserve(&oracle, base, size), "wrong result of reserve");
+}
+
+/* Many one-frame ranges at once. */
 static void do_comb(struct input *in)
 {
-	size_t first = take(in) * 4, n = take(in), step = 2 + take(in) % 2, reserve = take(in) & 1;
+	size_t first = take(in) * 4, n = take(in) % 32, step = 2 + take(in) % 2;
+	bool reserve = take(in) & 1;
 	int node = take(in) % 3;
 
 	for (size_t cell = first; n-- && cell < ORACLE_LOW; cell += step) {
-		phys_addr_t pa = oracle_base(cell);
-
 		if (reserve)
-			check(memblock_reserve_in(&mb, pa, 1) == oracle_reserve(&oracle, pa, 1),
-			      "wrong result of reserve");
+			do_reserve(oracle_base(cell), 1);
 		else
-			check(memblock_add_to(&mb, pa, FRAME_SIZE, node) ==
-				      oracle_add(&oracle, pa, FRAME_SIZE, node),
-			      "wrong result of add");
+			do_add(oracle_base(cell), FRAME_SIZE, node);
+	}
+}
+
+/* What would take an input too many calls to reach. Not checked one by one: it is slow. */
+static void prepare(uint8_t knobs)
+{
+	if (knobs & 64) {
+		for (size_t i = 0; i < MEMBLOCK_MAX_RANGES - 3; i++) {
+			memblock_add_to(&mb, oracle_base(2 * i), FRAME_SIZE, 0);
+			oracle.node[2 * i] = 0;
+		}
+	} else if (knobs & 32) {
+		do_add(oracle_base(1), 1024 * FRAME_SIZE, 0);
+		do_add(oracle_base(700), 128 * FRAME_SIZE, 1);
+	}
+	if (knobs & 128) {
+		for (size_t i = 0; i < MEMBLOCK_MAX_RANGES - MEMBLOCK_ALLOC_RANGES - 3; i++) {
+			memblock_reserve_in(&mb, oracle_base(2 * i + 1), FRAME_SIZE);
+			oracle.use[2 * i + 1] = MEM_USE_KEPT;
+		}
 	}
 }
 
@@ -222,15 +253,12 @@ static void do_call(struct input *in)
 	case 1:
 		take_range(in, &base, &size);
 		node = take(in) % (PORT_MAX_NODES + 4) - 2;
-		check(memblock_add_to(&mb, base, size, node) ==
-			      oracle_add(&oracle, base, size, node),
-		      "wrong result of add");
+		do_add(base, size, node);
 		break;
 	case 2:
 	case 3:
 		take_range(in, &base, &size);
-		check(memblock_reserve_in(&mb, base, size) == oracle_reserve(&oracle, base, size),
-		      "wrong result of reserve");
+		do_reserve(base, size);
 		break;
 	case 4:
 		do_alloc_phys(in);
@@ -269,6 +297,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	mb.floor = (knobs & 15) * 4 * FRAME_SIZE;
 	mb.top_down = knobs & 16;
 	nparts = 0;
+	prepare(knobs);
 	while (in.p < in.end)
 		do_call(&in);
 	check_parts();

@@ -6,7 +6,8 @@
 #include <host_port.h>
 #include <spanheap/boot.h>
 
-/** host_start_cpus() - CPUs 0 .. n - 1 for task_start(); the caller is CPU 0. Return: 0 or -errno. */
+/** host_start_cpus() - CPUs 0 .. n - 1 for task_start(); the caller is CPU 0. Return: 0 or -errno.
+ */
 int host_start_cpus(unsigned n);
 
 /**

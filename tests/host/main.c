@@ -22,13 +22,13 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <kunit/run.h>
 
+#include "lib/fmt.h"
 #include "tests/host/host_test.h"
-
-#pragma weak mm_init
 
 #define RAM_DEFAULT "640K@0,255M@1M,256M@3G"
 #define SPARE_SPACE (1ULL << 30) /* above the RAM: for tests of the port itself */
@@ -83,12 +83,16 @@ const void *kunit_current(void)
 }
 
 /* Say what the kernel's panic says, then let the former handler have it. */
-static void on_fault(int sig, siginfo_t *info, void *ucontext)
+static void on_fault(int sig, siginfo_t *info, void *context)
 {
-	char why[80];
+	const ucontext_t *uc = context;
+	bool write_access = uc->uc_mcontext.gregs[REG_ERR] & 2;
+	bool present = uc->uc_mcontext.gregs[REG_ERR] & 1;
+	char why[96];
 
-	(void)ucontext;
-	snprintf(why, sizeof(why), "panic: page fault at %p\n", info->si_addr);
+	fmt_print(why, sizeof(why), "panic: page fault at 0x%lx (%s, %s)\n",
+		  (unsigned long)info->si_addr, write_access ? "write" : "read",
+		  present ? "protection" : "not present");
 	if (write(STDERR_FILENO, why, strlen(why)) < 0)
 		_exit(EXIT_FAILED);
 	sigaction(sig, sig == SIGSEGV ? &previous_segv : &previous_bus, NULL);
@@ -122,7 +126,7 @@ static void start_machine(void)
 	catch_faults();
 	host_ram_parse(option.ram, add_ram);
 	memblock_reserve(0, FRAME_SIZE);
-	err = mm_init ? mm_init() : 0;
+	err = mm_init();
 	if (!err)
 		err = host_start_cpus(option.cpus);
 	if (err) {
@@ -178,7 +182,8 @@ static bool run_death(const struct death *d)
 
 static int run_suites(void)
 {
-	struct kunit_options o = { .filter = option.die ?: option.filter, .dies = option.die != NULL,
+	struct kunit_options o = { .filter = option.die ?: option.filter,
+				   .dies = option.die != NULL,
 				   .quick = option.quick };
 	struct kunit_results r;
 
@@ -192,8 +197,8 @@ static int run_suites(void)
 		r.passed += good;
 		r.failed += !good;
 	}
-	printf("# %s, %u CPUs, RAM %s: %u skipped\n", host_backend_name(option.backend), option.cpus,
-	       option.ram, r.skipped);
+	printf("# %s, %u CPUs, RAM %s: %u skipped\n", host_backend_name(option.backend),
+	       option.cpus, option.ram, r.skipped);
 	printf("%u passed, %u failed\n", r.passed, r.failed);
 	if (!(r.passed + r.failed + r.skipped))
 		return EXIT_NO_CASE;
@@ -213,8 +218,9 @@ static bool parse_backend(const char *name)
 static bool parse_options(int argc, char **argv)
 {
 	static const struct option known[] = {
-		{ "ram", 1, 0, 'r' },	{ "backend", 1, 0, 'b' }, { "cpus", 1, 0, 'c' },
-		{ "filter", 1, 0, 'f' }, { "quick", 0, 0, 'q' },   { "list", 0, 0, 'l' },
+		{ "ram", 1, 0, 'r' },	{ "backend", 1, 0, 'b' },
+		{ "cpus", 1, 0, 'c' },	{ "filter", 1, 0, 'f' },
+		{ "quick", 0, 0, 'q' }, { "list", 0, 0, 'l' },
 		{ "die", 1, 0, 'd' },	{ 0 },
 	};
 	int c;
@@ -254,9 +260,10 @@ int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IONBF, 0);
 	if (!parse_options(argc, argv)) {
-		fprintf(stderr, "usage: %s [--ram=SIZE[@BASE][:NODE],...] "
-				"[--backend=enforced|preload|flat] [--cpus=N] [--filter=GLOBS] "
-				"[--quick] [--list]\n",
+		fprintf(stderr,
+			"usage: %s [--ram=SIZE[@BASE][:NODE],...] "
+			"[--backend=enforced|preload|flat] [--cpus=N] [--filter=GLOBS] "
+			"[--quick] [--list]\n",
 			argv[0]);
 		return EXIT_USAGE;
 	}

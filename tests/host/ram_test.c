@@ -51,11 +51,12 @@ static void mapping_is_booked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, port_map(direct(pa), pa, 2 * CHUNK_SIZE, RW, NULL), -EEXIST);
 	KUNIT_EXPECT_EQ(test, port_map(direct(pa), pa, CHUNK_SIZE, RW, NULL), 0);
 	KUNIT_EXPECT_EQ(test, port_unmap(direct(pa), 2 * CHUNK_SIZE, NULL), 0);
-	KUNIT_EXPECT_EQ(test, port_map(direct(host_port.phys_size - FRAME_SIZE),
-				       host_port.phys_size - FRAME_SIZE, FRAME_SIZE, RW, NULL),
+	KUNIT_EXPECT_EQ(test,
+			port_map(direct(host_port.phys_size - FRAME_SIZE),
+				 host_port.phys_size - FRAME_SIZE, FRAME_SIZE, RW, NULL),
 			0);
-	KUNIT_EXPECT_EQ(test, port_unmap(direct(host_port.phys_size - FRAME_SIZE), FRAME_SIZE, NULL),
-			0);
+	KUNIT_EXPECT_EQ(test,
+			port_unmap(direct(host_port.phys_size - FRAME_SIZE), FRAME_SIZE, NULL), 0);
 }
 
 static void states_are_enforced(struct kunit *test)
@@ -126,12 +127,14 @@ static void bad_memory_is_refused(struct kunit *test)
 
 	host_bad_memory(pa + 5 * FRAME_SIZE, FRAME_SIZE);
 	KUNIT_EXPECT_EQ(test, port_map(direct(pa), pa, 5 * FRAME_SIZE, RW, NULL), 0);
-	KUNIT_EXPECT_EQ(test, port_map(direct(pa) + 5 * FRAME_SIZE, pa + 5 * FRAME_SIZE,
-				       2 * FRAME_SIZE, RW, NULL),
+	KUNIT_EXPECT_EQ(test,
+			port_map(direct(pa) + 5 * FRAME_SIZE, pa + 5 * FRAME_SIZE, 2 * FRAME_SIZE,
+				 RW, NULL),
 			-EIO);
 	host_bad_memory(0, 0);
-	KUNIT_EXPECT_EQ(test, port_map(direct(pa) + 5 * FRAME_SIZE, pa + 5 * FRAME_SIZE,
-				       2 * FRAME_SIZE, RW, NULL),
+	KUNIT_EXPECT_EQ(test,
+			port_map(direct(pa) + 5 * FRAME_SIZE, pa + 5 * FRAME_SIZE, 2 * FRAME_SIZE,
+				 RW, NULL),
 			0);
 	KUNIT_EXPECT_EQ(test, port_unmap(direct(pa), 7 * FRAME_SIZE, NULL), 0);
 }
@@ -159,9 +162,9 @@ static void tables_come_from_the_pool(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pool.nframes, 0);
 	KUNIT_EXPECT_EQ(test, host_table_frames(), tables + 1);
 	KUNIT_EXPECT_FALSE(test, port_join(direct(pa), &pool));
-	KUNIT_EXPECT_EQ(test, port_map(direct(pa) + FRAME_SIZE, pa + FRAME_SIZE, 2 * FRAME_SIZE, RW,
-				       &pool),
-			0);
+	KUNIT_EXPECT_EQ(
+		test, port_map(direct(pa) + FRAME_SIZE, pa + FRAME_SIZE, 2 * FRAME_SIZE, RW, &pool),
+		0);
 	KUNIT_EXPECT_TRUE(test, port_join(direct(pa), &pool));
 	KUNIT_EXPECT_EQ(test, pool.nframes, 1);
 	KUNIT_EXPECT_EQ(test, host_table_frames(), tables);

@@ -294,6 +294,7 @@ static void join_wants_all_alike(struct kunit *test)
 
 static void window_shares_its_zeroes(struct kunit *test)
 {
+	pte_t zeroes = entry_of(PORT_WINDOW_BASE + PORT_WINDOW_SIZE / 8 * 7);
 	int level;
 	uintptr_t places[] = { PORT_WINDOW_BASE + PORT_WINDOW_SIZE / 4 * 3,
 			       PORT_WINDOW_BASE + PORT_WINDOW_SIZE - FRAME_SIZE - 1 };
@@ -303,8 +304,7 @@ static void window_shares_its_zeroes(struct kunit *test)
 
 		KUNIT_EXPECT_EQ(test, level, 0);
 		KUNIT_EXPECT_TRUE(test, entry & PTE_SHARED);
-		KUNIT_EXPECT_EQ(test, entry & PTE_ADDRESS,
-				entry_of(PORT_WINDOW_BASE + PORT_WINDOW_SIZE / 8 * 7) & PTE_ADDRESS);
+		KUNIT_EXPECT_EQ(test, entry & PTE_ADDRESS, zeroes & PTE_ADDRESS);
 		KUNIT_EXPECT_EQ(test, *(volatile uint8_t *)places[i], 0);
 		KUNIT_EXPECT_EQ(test, probe_write((void *)places[i]), -EFAULT);
 	}

@@ -40,7 +40,7 @@ static const struct kunit_options run_all;
 #define for_each_case(c, suite) for (struct kunit_case *c = (suite)->test_cases; c->run_case; c++)
 
 __attribute__((format(printf, 2, 0))) static void vsay(const char *prefix, const char *fmt,
-							va_list args)
+						       va_list args)
 {
 	char line[KUNIT_LINE_SIZE];
 	size_t n = fmt_print(line, sizeof(line), "%*s%s", (int)(2 * depth), "", prefix);

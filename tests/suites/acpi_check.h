@@ -70,8 +70,8 @@ static inline bool acpi_pieces_are_sane(const struct acpi_info *info)
 
 static inline bool acpi_info_is_sane(const struct acpi_info *info)
 {
-	return acpi_nodes_are_sane(info) && acpi_cpus_are_sane(info) &&
-	       acpi_memory_is_sane(info) && acpi_pieces_are_sane(info);
+	return acpi_nodes_are_sane(info) && acpi_cpus_are_sane(info) && acpi_memory_is_sane(info) &&
+	       acpi_pieces_are_sane(info);
 }
 
 #endif

@@ -20,7 +20,7 @@
 #include "lib/string.h"
 
 #define IMAGE_BASE 0xe0001ULL
-#define IMAGE_SIZE 8192
+#define IMAGE_SIZE 16384
 #define MAX_ROOT 8
 
 static uint8_t image[IMAGE_SIZE];

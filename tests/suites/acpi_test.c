@@ -127,10 +127,10 @@ static void reads_odd_cpus(struct kunit *test)
 	madt_x2apic(4, 4, 1);	  /* an xAPIC can send to that */
 	madt_x2apic(5, 0x100, 1); /* not to that */
 	madt_x2apic(6, 0x101, 0);
-	madt_lapic(7, 0, 1);	  /* told twice */
-	madt_lapic(8, 2, 1);	  /* and on after all */
-	put(4 | 6 << 8, 6);	  /* LAPIC NMI: not for us */
-	put(0x77 | 3 << 8, 3);	  /* a type of the future */
+	madt_lapic(7, 0, 1);   /* told twice */
+	madt_lapic(8, 2, 1);   /* and on after all */
+	put(4 | 6 << 8, 6);    /* LAPIC NMI: not for us */
+	put(0x77 | 3 << 8, 3); /* a type of the future */
 	put(5 | 12 << 8, 4);
 	put(0x1fee01000, 8);
 	table_end();
@@ -184,8 +184,8 @@ static void numbers_nodes_densely(struct kunit *test)
 	srat_cpu(0x01000007, 0, 1);
 	srat_x2apic(0x80000000, 1, 1);
 	srat_cpu(7, 2, 1);
-	srat_cpu(9, 3, 0);	/* not enabled: says nothing */
-	srat_cpu(7, 77, 1);	/* a CPU that nobody knows */
+	srat_cpu(9, 3, 0);  /* not enabled: says nothing */
+	srat_cpu(7, 77, 1); /* a CPU that nobody knows */
 	srat_memory(0x80000000, 0x5000, 0x1000, 1);
 	srat_memory(7, 0x3000, 0x1000, 5);
 	srat_memory(12, 0x9000, 0x1000, 0);
@@ -235,6 +235,18 @@ static void too_much_is_cut_off(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, info.memory[ACPI_MAX_NODES].node, 0);
 }
 
+static void more_ranges_than_places(struct kunit *test)
+{
+	srat_begin(3);
+	for (unsigned i = 0; i < ACPI_MAX_MEMORY + 3; i++)
+		srat_memory(0, 0x1000ULL * (2000 - i), 0x1000, 1);
+	table_end();
+	KUNIT_ASSERT_EQ(test, acpi_parse(finish(2), map_image, &info), 0);
+	KUNIT_EXPECT_EQ(test, info.nmemory, ACPI_MAX_MEMORY);
+	KUNIT_EXPECT_EQ(test, info.nmemory_skipped, 3);
+	KUNIT_EXPECT_TRUE(test, acpi_info_is_sane(&info));
+}
+
 static void memory_that_wraps_is_cut_off(struct kunit *test)
 {
 	uint64_t end;
@@ -270,9 +282,9 @@ static void cuts_memory_by_node(struct kunit *test)
 	srat_begin(3);
 	srat_memory(0, 0x100000, 0, 1);
 	srat_memory(0, 0x4800, 0x100, 0);
-	srat_memory(2, 0x2000, 0x1000, 1);	/* inside a range of node 1 */
+	srat_memory(2, 0x2000, 0x1000, 1); /* inside a range of node 1 */
 	srat_memory(1, 0x1000, 0x3000, 1);
-	srat_memory(1, 0x6000, 0x3000, 3);	/* a window, with a module in it */
+	srat_memory(1, 0x6000, 0x3000, 3); /* a window, with a module in it */
 	srat_memory(2, 0x7000, 0x1000, 1);
 	srat_memory(1, 0x9000, 0x1000, 1);
 	srat_cpu(0, 0, 1);
@@ -526,6 +538,7 @@ static struct kunit_case acpi_cases[] = {
 	KUNIT_CASE(numbers_nodes_densely),
 	KUNIT_CASE(old_revision_has_one_byte_domains),
 	KUNIT_CASE(too_much_is_cut_off),
+	KUNIT_CASE(more_ranges_than_places),
 	KUNIT_CASE(memory_that_wraps_is_cut_off),
 	KUNIT_CASE(cuts_memory_by_node),
 	KUNIT_CASE(plugged_memory_wins_over_window),

@@ -14,13 +14,13 @@
 
 /* ---- fmt ---- */
 
-#define FMT_CASE(test, want, ...)                                                                  \
-	do {                                                                                       \
-		char buf[96];                                                                      \
-		size_t len = fmt_print(buf, sizeof(buf), __VA_ARGS__);                             \
-                                                                                                   \
-		KUNIT_EXPECT_STREQ(test, buf, want);                                               \
-		KUNIT_EXPECT_EQ(test, len, sizeof(want) - 1);                                      \
+#define FMT_CASE(test, want, ...)                                      \
+	do {                                                           \
+		char buf[96];                                          \
+		size_t len = fmt_print(buf, sizeof(buf), __VA_ARGS__); \
+                                                                       \
+		KUNIT_EXPECT_STREQ(test, buf, want);                   \
+		KUNIT_EXPECT_EQ(test, len, sizeof(want) - 1);          \
 	} while (0)
 
 static void fmt_numbers(struct kunit *test)
@@ -183,9 +183,14 @@ static void bits_round(struct kunit *test)
 	static const struct {
 		uint64_t x, align, down, up;
 	} row[] = {
-		{ 0, 1, 0, 0 },		  { 1, 1, 1, 1 },	    { 0, 4096, 0, 0 },
-		{ 1, 4096, 0, 4096 },	  { 4095, 4096, 0, 4096 },  { 4096, 4096, 4096, 4096 },
-		{ 4097, 8, 4096, 4104 },  { (1ULL << 63) - 1, 1ULL << 62, 1ULL << 62, 1ULL << 63 },
+		{ 0, 1, 0, 0 },
+		{ 1, 1, 1, 1 },
+		{ 0, 4096, 0, 0 },
+		{ 1, 4096, 0, 4096 },
+		{ 4095, 4096, 0, 4096 },
+		{ 4096, 4096, 4096, 4096 },
+		{ 4097, 8, 4096, 4104 },
+		{ (1ULL << 63) - 1, 1ULL << 62, 1ULL << 62, 1ULL << 63 },
 		{ ~0ULL - 7, 8, ~0ULL - 7, ~0ULL - 7 },
 	};
 

@@ -237,8 +237,11 @@ static void rest_of_large_ones_is_used(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, real.calls, 2);
 	for (size_t align = 64; align <= 4 * FRAME_SIZE; align *= 2) {
 		c = memblock_alloc_in(&mb, 1, align);
-		KUNIT_EXPECT_NOT_NULL(test, c);
+		KUNIT_ASSERT_NOT_NULL(test, c);
 		KUNIT_EXPECT_EQ(test, virt_to_phys(c) & (align - 1), 0);
+		KUNIT_EXPECT_EQ(test, real.mapped[(c - real.at) / FRAME_SIZE], 1);
+		KUNIT_EXPECT_EQ(test, *c, 0);
+		*c = 1;
 	}
 }
 

@@ -24,8 +24,8 @@
 #define ORACLE_NO_RAM (-1)
 
 struct oracle {
-	int8_t node[ORACLE_CELLS];	/* or ORACLE_NO_RAM */
-	int8_t use[ORACLE_CELLS];	/* MEM_USE_FREE where nothing is taken */
+	int8_t node[ORACLE_CELLS]; /* or ORACLE_NO_RAM */
+	int8_t use[ORACLE_CELLS];  /* MEM_USE_FREE where nothing is taken */
 	int8_t undo[ORACLE_CELLS];
 };
 
@@ -225,8 +225,8 @@ static inline size_t oracle_runs_differ(const struct oracle *o, const struct mem
 				return i;
 			continue;
 		}
-		if (r == end || r->base > pa || r->base + r->size < next ||
-		    r->node != o->node[i] || r->use != (enum mem_use)o->use[i])
+		if (r == end || r->base > pa || r->base + r->size < next || r->node != o->node[i] ||
+		    r->use != (enum mem_use)o->use[i])
 			return i;
 		if (r->base + r->size == next)
 			r++;

@@ -23,6 +23,7 @@
 
 static struct memblock mb, snapshot;
 static struct mem_range runs[MEMBLOCK_MAX_RUNS];
+static struct oracle oracle;
 
 static int memblock_test_init(struct kunit *test)
 {
@@ -207,9 +208,13 @@ static const struct byte_row {
 	  { FREE(0x1000, 0x2000), KEPT(0x2000, 0x4000), FREE(0x4000, 0x5000) } },
 	{ "reserve no byte", { { ADD, 0, 0x4000 }, { RESERVE, 0x2800, 0 } }, { FREE(0, 0x4000) } },
 	{ "all there is", { { ADD, 0, ~0ULL } }, { FREE(0, LIMIT) } },
-	{ "cut at the limit", { { ADD, LIMIT - 0x2800, 0x10000 } }, { FREE(LIMIT - 0x2000, LIMIT) } },
+	{ "cut at the limit",
+	  { { ADD, LIMIT - 0x2800, 0x10000 } },
+	  { FREE(LIMIT - 0x2000, LIMIT) } },
 	{ "wraps", { { ADD, LIMIT - 0x2000, ~0ULL } }, { FREE(LIMIT - 0x2000, LIMIT) } },
-	{ "wraps from beyond the limit", { { ADD, ~0xfffULL, 0x10000 }, { ADD, ~0ULL, ~0ULL } }, {} },
+	{ "wraps from beyond the limit",
+	  { { ADD, ~0xfffULL, 0x10000 }, { ADD, ~0ULL, ~0ULL } },
+	  {} },
 	{ "from the limit on", { { ADD, LIMIT, 0x1000 }, { ADD, LIMIT - 1, 0x1000 } }, {} },
 	{ "reserve all",
 	  { { ADD, 0x1000, 0x4000 }, { RESERVE, 0, ~0ULL } },
@@ -344,8 +349,6 @@ static uint64_t next_random(uint64_t *seed)
 	*seed ^= *seed << 17;
 	return *seed;
 }
-
-static struct oracle oracle;
 
 static void expect_as_oracle(struct kunit *test, uint64_t seed)
 {
@@ -504,7 +507,9 @@ static void full_taken_table_still_allocates(struct kunit *test)
 	take_snapshot();
 	KUNIT_EXPECT_EQ(test, memblock_alloc_phys(&mb, 1, 1, NUMA_NO_NODE), MEMBLOCK_FAILED);
 	EXPECT_UNCHANGED(test);
-	/* A reservation that joins others still works, if it is not the last. */
+	/* A reservation that needs no entry, or joins others, still works. */
+	KUNIT_EXPECT_EQ(test, memblock_reserve_in(&mb, comb(20), FRAME_SIZE), 0);
+	EXPECT_UNCHANGED(test);
 	KUNIT_EXPECT_EQ(test, memblock_reserve_in(&mb, comb(20), 3 * FRAME_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, mb.taken.n, MEMBLOCK_MAX_RANGES - 1);
 	KUNIT_EXPECT_EQ(test, memblock_alloc_phys(&mb, 1, 1, NUMA_NO_NODE),

@@ -245,7 +245,7 @@ static void irq_respects_mask(struct kunit *test)
 /* Each case has an area of its own. */
 static void use_window(struct kunit *test, size_t number)
 {
-	if (!PORT_WINDOW_SIZE || !PORT_HAS_MMU)
+	if (PORT_WINDOW_SIZE == 0 || !PORT_HAS_MMU)
 		kunit_skip(test, "no MMU");
 	area = PORT_WINDOW_BASE + PORT_WINDOW_SIZE - number * AREA_SIZE;
 }

@@ -12,6 +12,15 @@
 
 #include <spanheap/port.h>
 
+/* HOST_TSAN: built with ThreadSanitizer. */
+#if defined(__SANITIZE_THREAD__)
+#define HOST_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HOST_TSAN 1
+#endif
+#endif
+
 /**
  * enum host_backend - what stands for the machine's RAM.
  * @HOST_ENFORCED: a memfd; a frame that is not mapped faults, the window shows
@@ -68,12 +77,14 @@ void host_cpu_leave(void);
  * Several threads may share a CPU, one at a time, as tasks do:
  * host_cpu_attach() waits in line for an existing CPU, host_cpu_detach() lets
  * the next one have it. While nobody is attached, whoever makes a request by
- * port_run_on() carries it out himself. host_cpu_add() makes a CPU that nobody
- * is attached to; host_cpu_remove() ends it.
+ * port_run_on() carries it out himself. host_cpu_line_up() only takes the place
+ * in the line, for the thread that then calls host_cpu_take(). host_cpu_add()
+ * makes a CPU that nobody is attached to.
  */
 int host_cpu_add(unsigned cpu);
-void host_cpu_remove(unsigned cpu);
 int host_cpu_attach(unsigned cpu);
+int host_cpu_line_up(unsigned cpu, uint64_t *ticket);
+void host_cpu_take(unsigned cpu, uint64_t ticket);
 void host_cpu_detach(void);
 
 /** host_cpu_yield() - let the threads in line for this CPU run first. */

@@ -26,7 +26,7 @@
 #define PORT_MAP_MIN FRAME_SIZE
 #define PORT_DIRECT_BASE 0xffff888000000000UL
 #define PORT_WINDOW_BASE 0xffffd00000000000UL
-#define PORT_WINDOW_SIZE (1UL << 44)
+#define PORT_WINDOW_SIZE 0x100000000000UL
 
 /**
  * struct port_cpu - start of each CPU's block; the rest is the kernel's own.
@@ -39,6 +39,8 @@
  * @irqoff_ip: and where
  * @irqoff_max: the longest one so far
  * @irqoff_max_ip: and where it began
+ * @cache_now, @frame_cache_now: those of the next two that the running context has
+ * @cache, @frame_cache: what mm/ keeps here, by context
  */
 struct port_cpu {
 	struct port_cpu *self;
@@ -46,6 +48,8 @@ struct port_cpu {
 	uint8_t context, resched;
 	uint32_t pinned;
 	uint64_t irqoff_since, irqoff_ip, irqoff_max, irqoff_max_ip;
+	void *cache_now, *frame_cache_now;
+	void *cache[MM_NR_CONTEXTS], *frame_cache[MM_NR_CONTEXTS];
 };
 
 #define PORT_CPU_SELF 0
@@ -84,6 +88,46 @@ static inline struct port_cpu *port_cpu_self(void)
 
 	__asm__("movq %%gs:%c1, %0" : "=r"(self) : "i"(PORT_CPU_SELF));
 	return self;
+}
+
+#define PORT_HAS_CACHE_SLOT
+
+/* What is switched with the context is found by one load. */
+static inline void *port_slot(unsigned long offset)
+{
+	void *cache;
+
+	__asm__("movq %%gs:%c1, %0" : "=r"(cache) : "i"(offset));
+	return cache;
+}
+
+#define port_cache() port_slot(offsetof(struct port_cpu, cache_now))
+#define port_frame_cache() port_slot(offsetof(struct port_cpu, frame_cache_now))
+
+/* On the way into an interrupt or NMI and out of it. An NMI in between does no harm. */
+static inline void port_enter_context(struct port_cpu *cpu, uint8_t context)
+{
+	*(volatile uint8_t *)&cpu->context = context;
+	*(void *volatile *)&cpu->cache_now = cpu->cache[context];
+	*(void *volatile *)&cpu->frame_cache_now = cpu->frame_cache[context];
+}
+
+static inline void port_cache_set(enum mm_context context, void *cache)
+{
+	struct port_cpu *cpu = port_cpu_self();
+
+	cpu->cache[context] = cache;
+	port_enter_context(cpu, cpu->context);
+	__asm__ volatile("" : : : "memory");
+}
+
+static inline void port_frame_cache_set(enum mm_context context, void *cache)
+{
+	struct port_cpu *cpu = port_cpu_self();
+
+	cpu->frame_cache[context] = cache;
+	port_enter_context(cpu, cpu->context);
+	__asm__ volatile("" : : : "memory");
 }
 
 #ifdef CONFIG_PREEMPT

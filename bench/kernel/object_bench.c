@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Objects: kmalloc() of a size known at run time and at compile time, and a
+ * kmem_cache; in pairs, batches and in bulk.
+ */
+#include "bench/kernel/cases.h"
+#include <spanheap/slab.h>
+
+static void kmalloc_pair(struct kbench *b) {
+  size_t size = b->arg;
+
+  BENCH_PAIR(b, kfree(kmalloc(size, GFP_KERNEL)));
+}
+
+KBENCH_CASE_ARG("kmalloc_pair/8", kmalloc_pair, 8);
+KBENCH_CASE_ARG("kmalloc_pair/16", kmalloc_pair, 16);
+KBENCH_CASE_ARG("kmalloc_pair/32", kmalloc_pair, 32);
+KBENCH_CASE_ARG("kmalloc_pair/64", kmalloc_pair, 64);
+KBENCH_CASE_ARG("kmalloc_pair/128", kmalloc_pair, 128);
+KBENCH_CASE_ARG("kmalloc_pair/256", kmalloc_pair, 256);
+KBENCH_CASE_ARG("kmalloc_pair/512", kmalloc_pair, 512);
+KBENCH_CASE_ARG("kmalloc_pair/1024", kmalloc_pair, 1024);
+KBENCH_CASE_ARG("kmalloc_pair/2048", kmalloc_pair, 2048);
+KBENCH_CASE_ARG("kmalloc_pair/4096", kmalloc_pair, 4096);
+KBENCH_CASE_ARG("kmalloc_pair/8192", kmalloc_pair, 8192);
+
+/* The compiler sees the size. */
+#define CONST_PAIR(size)                                                       \
+  static void kmalloc_const_pair_##size(struct kbench *b) {                    \
+    BENCH_PAIR(b, kfree(kmalloc(size, GFP_KERNEL)));                           \
+  }                                                                            \
+  KBENCH_CASE("kmalloc_const_pair/" #size, kmalloc_const_pair_##size)
+
+CONST_PAIR(8);
+CONST_PAIR(16);
+CONST_PAIR(32);
+CONST_PAIR(64);
+CONST_PAIR(128);
+CONST_PAIR(256);
+CONST_PAIR(512);
+CONST_PAIR(1024);
+CONST_PAIR(2048);
+CONST_PAIR(4096);
+CONST_PAIR(8192);
+
+static void kmalloc_batch_alloc(struct kbench *b) {
+  size_t size = b->arg;
+
+  BENCH_BATCH(b, BATCH_ALLOC, kmalloc(size, GFP_KERNEL), kfree);
+}
+
+static void kmalloc_batch_free(struct kbench *b) {
+  size_t size = b->arg;
+
+  BENCH_BATCH(b, BATCH_FREE, kmalloc(size, GFP_KERNEL), kfree);
+}
+
+static void kmalloc_shuffled_free(struct kbench *b) {
+  size_t size = b->arg;
+
+  BENCH_BATCH(b, BATCH_SHUFFLED_FREE, kmalloc(size, GFP_KERNEL), kfree);
+}
+
+KBENCH_CASE_ARG("kmalloc_batch_alloc/8", kmalloc_batch_alloc, 8);
+KBENCH_CASE_ARG("kmalloc_batch_free/8", kmalloc_batch_free, 8);
+KBENCH_CASE_ARG("kmalloc_shuffled_free/8", kmalloc_shuffled_free, 8);
+KBENCH_CASE_ARG("kmalloc_batch_alloc/64", kmalloc_batch_alloc, 64);
+KBENCH_CASE_ARG("kmalloc_batch_free/64", kmalloc_batch_free, 64);
+KBENCH_CASE_ARG("kmalloc_shuffled_free/64", kmalloc_shuffled_free, 64);

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page caches: frames at hand, for one CPU in one context, without lock, interrupt
+ * masking or a look at the page heap.
+ *
+ *	             port_frame_cache()
+ *	                        │
+ *	 order 0     slots  [ frame, frame, frame │ ·  ·  · ]     last in, first out
+ *	                                          top
+ *	 2..32       run    one word of 64 frames, the free ones as a mask
+ *	 512         chunks [ chunk, chunk ]
+ *	                        │  batches, one hold of the heap's lock each
+ *	                    page heap of the nearest node
+ *
+ * A frame in slots or run is held: its bits (1,1) tell everybody that it is free,
+ * and the page heap's search does not see it. To hand it out its free bit is
+ * cleared, to take it back the bit is set; both by one locked instruction, since
+ * other CPUs change other bits of the word. Whoever sets the bit first has freed
+ * the frame: so a double free is found at once, on whichever CPU, and a frame is
+ * never in two places. A chunk keeps the bits of a used run and says by its
+ * @whole that it is cached.
+ *
+ * What lies above top is no longer in the cache, but still right: a frame that
+ * is freed where the last one was taken from finds its word there. Other frees
+ * remember the last word. Both are forgotten in a drain, which must therefore
+ * come before memory leaves.
+ *
+ * Only the CPU's own flow in the cache's context touches a cache, pinned; an
+ * interrupt and an NMI have theirs. Others ask by port_run_on(), and what they
+ * are given they return to the heap themselves: an NMI that is asked never needs
+ * the lock, and none is held while waiting.
+ *
+ * While failures are injected every cache's @floor is above all slots: so the hot
+ * path finds nothing there and need not ask. See pagecache_hide().
+ *
+ * The stack of pointers is Linux's per-CPU list made an array, the word is Go's
+ * pageCache (runtime/mpagecache.go).
+ */
+#ifndef MM_PAGECACHE_H
+#define MM_PAGECACHE_H
+
+#include "mm/framebits.h"
+#include "mm/pagehold.h"
+
+#define PAGECACHE_ORDER_MAX 5	/* longer runs but whole chunks are the heap's */
+#define PAGECACHE_RUN_MAX (1U << PAGECACHE_ORDER_MAX)
+#define PAGECACHE_CHUNKS 4
+#define PAGECACHE_SLOTS 128	/* of the largest cache */
+#define PAGECACHE_NO_KEY (~(uintptr_t)0)
+
+/** struct cached_chunk - a whole free chunk. */
+struct cached_chunk {
+	void *addr;
+	struct chunk *chunk;
+};
+
+/**
+ * struct pagecache - one context's on one CPU.
+ * @top: next free slot; read by others for statistics
+ * @floor: an allocation takes slots above this one only: @bottom, or HIDDEN
+ * @bottom: first slot
+ * @limit: at and above this slot nothing is put; lowered when more CPUs come
+ * @last_key: address >> 18 of the last word freed into, or PAGECACHE_NO_KEY
+ * @last_word: that word
+ * @frees: single frames that were freed into slots
+ * @run: a word; its @frames are in the cache
+ * @chunk, @nchunks: whole chunks
+ * @run_limit, @chunk_limit: how many frames and chunks there may be
+ * @nslots: how many slots there are, but for one more that ends them
+ * @taken, @returned: single frames that came into slots or left them otherwise
+ *	than by the calls counted in @frees and by allocations
+ * @allocs, @other_frees: calls for runs and chunks, and frames in bulk
+ * @heap, @index, @node: where its frames come from
+ */
+struct pagecache {
+	struct held_frame *top, *floor, *limit;
+	uintptr_t last_key;
+	struct frame_word *last_word;
+	uint64_t frees;
+	struct held_word run;
+	struct held_frame *bottom;
+	struct cached_chunk chunk[PAGECACHE_CHUNKS];
+	unsigned nchunks, chunk_limit, run_limit, nslots;
+	uint64_t taken, returned;
+	uint64_t allocs, other_frees;
+	struct pageheap *heap;
+	const struct arena_index *index;
+	unsigned node;
+};
+
+/** struct pagecache_haul - all that was in a cache. */
+struct pagecache_haul {
+	struct pageheap *heap;
+	unsigned nframes, nchunks;
+	struct held_word run;
+	struct held_frame frame[PAGECACHE_SLOTS];
+	struct cached_chunk chunk[PAGECACHE_CHUNKS];
+};
+
+/*
+ * A number that is the frame's, if the address is a frame's, and else greater than
+ * any: what is below a frame's bits is rotated above them.
+ */
+static inline uintptr_t pagecache_frame(const void *addr)
+{
+	uintptr_t a = (uintptr_t)addr;
+
+	return a >> FRAME_SHIFT | a << (64 - FRAME_SHIFT);
+}
+
+/* The frame on top is no longer free; there is one. */
+static inline void *pagecache_take_top(struct pagecache *cache)
+{
+	struct held_frame *top = cache->top - 1;
+	void *addr = top->addr;
+	struct frame_word *word = top->word;
+
+	atomic_store_relaxed(&cache->top, top);
+	atomic_and(&word->free, word_all_but((uintptr_t)addr >> FRAME_SHIFT));
+	return addr;
+}
+
+/** pagecache_has_frame() - may pagecache_take_top() be called? By the cache's owner, pinned. */
+static inline bool pagecache_has_frame(const struct pagecache *cache)
+{
+	return cache->top > atomic_load_relaxed(&cache->floor);
+}
+
+/**
+ * pagecache_push() - a single frame into the slots. By the cache's owner, pinned.
+ *
+ * Return: false if that needs a longer look: nothing has changed.
+ */
+static inline bool pagecache_push(struct pagecache *cache, void *addr)
+{
+	uintptr_t frame = pagecache_frame(addr);
+	struct held_frame *top = cache->top;
+	struct frame_word *word = top->word;
+
+	if (top->addr != addr) {
+		if (frame >> 6 != cache->last_key || top >= atomic_load_relaxed(&cache->limit))
+			return false;
+		word = cache->last_word;
+		*top = (struct held_frame){ addr, word };
+	}
+	if (unlikely(!(word_singles(word) >> frame % 64 & 1)) || unlikely(!word_claim(word, frame)))
+		return false;
+	atomic_store_relaxed(&cache->top, top + 1);
+	cpu_local_add(&cache->frees, 1);
+	return true;
+}
+
+/**
+ * pagecache_init() - an instance without frames and without room.
+ * @slots: its slots, one more than @nslots
+ */
+void pagecache_init(struct pagecache *cache, struct pageheap *heap, struct held_frame *slots,
+		    unsigned nslots);
+
+/** pagecache_set_room() - how many frames, frames of a run word, and chunks there may be. */
+void pagecache_set_room(struct pagecache *cache, unsigned frames, unsigned run, unsigned chunks);
+
+/**
+ * pagecache_alloc() - a run out of the cache, refilled from its heap if need be.
+ * @n, @align: frames
+ *
+ * By the cache's owner, pinned. Return: its address, or NULL: ask the heap.
+ */
+void *pagecache_alloc(struct pagecache *cache, uint64_t n, uint64_t align);
+
+/** pagecache_free() - likewise. Return: false: nothing has changed, ask the heap. */
+bool pagecache_free(struct pagecache *cache, void *addr, uint64_t n);
+
+/*
+ * The parts of it, without refills and spills. By the cache's owner, pinned; NULL
+ * or false: nothing has changed, take the long way. That of a single frame spills.
+ */
+void *pagecache_take_order(struct pagecache *cache, unsigned order); /* 1 .. PAGECACHE_ORDER_MAX */
+void *pagecache_take_chunk(struct pagecache *cache);
+bool pagecache_free_frame(struct pagecache *cache, void *addr);
+bool pagecache_put_run(struct pagecache *cache, void *addr, unsigned n); /* 2 .. PAGECACHE_RUN_MAX */
+bool pagecache_put_chunk(struct pagecache *cache, void *addr);
+
+/**
+ * pagecache_alloc_bulk() - up to @n single frames. By the cache's owner, pinned.
+ *
+ * Bounded work: call again. Return: how many; 0: ask the heap.
+ */
+size_t pagecache_alloc_bulk(struct pagecache *cache, size_t n, void **pages);
+
+/**
+ * pagecache_free_bulk() - single frames back. By the cache's owner, pinned.
+ *
+ * Bounded work: call again. Return: how many were freed, from the start; 0: the
+ * first is not one for here.
+ */
+size_t pagecache_free_bulk(struct pagecache *cache, size_t n, void **pages);
+
+/** pagecache_take_all() - empty a cache. By its owner, pinned; never waits. */
+void pagecache_take_all(struct pagecache *cache, struct pagecache_haul *haul);
+
+/** pagecache_give_back() - return it to the heap. By anybody but an NMI. */
+void pagecache_give_back(const struct pagecache_haul *haul);
+
+/** pagecache_check() - are all frames in the cache held? Return: how many are not. */
+unsigned pagecache_check(const struct pagecache *cache);
+
+/** pagecache_held() - frames in the cache; of another's a hint. */
+uint64_t pagecache_held(const struct pagecache *cache);
+
+/** struct pagecache_sums - what caches of a heap hold, and calls that they served. */
+struct pagecache_sums {
+	uint64_t frames, allocs, frees;
+};
+
+/** pagecache_add_sums() - add those of a cache if it is one of @heap. */
+void pagecache_add_sums(const struct pagecache *cache, const struct pageheap *heap,
+			struct pagecache_sums *sums);
+
+/* The machine's caches; pagecpu.c. */
+
+#define PAGECACHE_HIDDEN ((struct held_frame *)~(uintptr_t)(sizeof(struct held_frame) - 1))
+
+/** pagecache_init_none() - the calling CPU has caches without room until pagecache_init_cpu(). */
+void pagecache_init_none(void);
+
+/** pagecache_init_cpu() - make those of the calling CPU. Return: 0 or -ENOMEM. */
+int pagecache_init_cpu(void);
+
+/** pagecache_exit_cpu() - empty and end them. Task context, waits. */
+void pagecache_exit_cpu(void);
+
+/** pagecache_mine() - that of the running CPU and context, pinned; to be seen again by the hot path. */
+struct pagecache *pagecache_mine(void);
+
+/** pagecache_hide() - failures are injected: every call takes the long way until that ends. */
+void pagecache_hide(void);
+
+/**
+ * pagecache_drain() - give all that is cached back to the heaps.
+ *
+ * Also forgets all places of frames. Task context, interrupts on, nothing pinned
+ * or locked; waits for the other CPUs.
+ */
+void pagecache_drain(void);
+
+/**
+ * pagecache_reclaim() - the same for caches that are not empty, before an allocation fails.
+ * @may_wait: as pagecache_drain(); else only what the context may touch on its
+ *	own CPU
+ *
+ * Any context. Return: was there any?
+ */
+bool pagecache_reclaim(bool may_wait);
+
+/** pagecache_sum() - of all caches of a heap. */
+struct pagecache_sums pagecache_sum(const struct pageheap *heap);
+
+/** pagecache_check_all() - all caches hold what they should, and nothing is held elsewhere. */
+unsigned pagecache_check_all(void);
+
+#endif

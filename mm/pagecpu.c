@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The machine's page caches: made for each CPU, found, emptied, counted.
+ *
+ * Room. All caches together hold at most 1/64 of RAM. The CPUs share that
+ * evenly; when one more comes, the others' room shrinks, which each of them sees
+ * at its next free. Of a CPU's share, tasks get a quarter for single frames,
+ * interrupts an eighth and NMIs a sixteenth, up to what they can use; a run word
+ * and whole chunks come out of the rest.
+ *
+ * Hiding. While failures are injected every floor is PAGECACHE_HIDDEN. Who then
+ * goes the long way puts the floor of his cache back if nothing is armed any more:
+ * writes it, then looks at mm_fail_armed again; who arms sets mm_fail_armed, then
+ * writes the floors. So at least one of the two sees the other, and a floor that
+ * stays down was seen with nothing armed.
+ */
+#include <spanheap/page.h>
+
+#include "lib/string.h"
+#include "mm/fault.h"
+#include "mm/log.h"
+#include "mm/metaframe.h"
+#include "mm/numa.h"
+#include "mm/pagecache.h"
+
+#define SHARE 64	/* of RAM: one in so many frames may be in caches */
+#define IRQ_SLOTS 64
+#define NMI_SLOTS 16
+
+static const unsigned slots_of[MM_NR_CONTEXTS] = { PAGECACHE_SLOTS, IRQ_SLOTS, NMI_SLOTS };
+
+/* What a CPU has, in one frame; one slot more than there is room for ends each cache. */
+struct cpu_caches {
+	struct pagecache cache[MM_NR_CONTEXTS];
+	struct held_frame slots[PAGECACHE_SLOTS + 1 + IRQ_SLOTS + 1 + NMI_SLOTS + 1];
+};
+
+static_assert(sizeof(struct cpu_caches) <= FRAME_SIZE, "metaframe_alloc() gives one frame");
+
+static struct frame_word no_word = { ~0ULL, ~0ULL };
+static struct held_frame no_slot = { .word = &no_word };
+static struct pagecache none = {
+	.top = &no_slot,
+	.floor = &no_slot,
+	.bottom = &no_slot,
+	.limit = &no_slot,
+	.last_key = PAGECACHE_NO_KEY,
+	.last_word = &no_word,
+	.run.word = &no_word,
+	.index = &main_map.index,
+};
+
+#ifndef PORT_HAS_CACHE_SLOT
+void *port_frame_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
+#endif
+
+static struct pagecache *caches[PORT_MAX_CPUS][MM_NR_CONTEXTS]; /* NULL where there are none */
+static struct cpu_caches *records[PORT_MAX_CPUS]; /* their memory; kept when a CPU goes */
+static struct spinlock room_lock;
+static unsigned ncpus;
+
+#define for_each_cache(cache, cpu, context)                                                        \
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)                                         \
+		for (unsigned context = 0; context < MM_NR_CONTEXTS; context++)                    \
+			for (struct pagecache *cache = atomic_load(&caches[cpu][context]); cache;  \
+			     cache = NULL)
+
+static uint64_t ram_frames(const struct memmap *map)
+{
+	struct ram_range r;
+	uint64_t bytes = 0;
+
+	for (phys_addr_t at = 0; memmap_range(map, at, &r); at = r.base + r.size)
+		if (r.use == MEM_USE_FREE)
+			bytes += r.size;
+	return bytes >> FRAME_SHIFT;
+}
+
+/* room_lock is held. */
+static void share_room(void)
+{
+	uint64_t share = ram_frames(&main_map) / SHARE / MAX(ncpus, 1U);
+	unsigned task = (unsigned)MIN(share / 4, PAGECACHE_SLOTS);
+	unsigned irq = (unsigned)MIN(share / 8, IRQ_SLOTS);
+	unsigned nmi = (unsigned)MIN(share / 16, NMI_SLOTS);
+	unsigned task_run = share / 4 >= 64 ? 64 : 0, irq_run = share / 8 >= 64 ? 64 : 0;
+	uint64_t rest = share - task - irq - nmi - task_run - irq_run;
+	unsigned chunks = (unsigned)MIN(rest / CHUNK_FRAMES, PAGECACHE_CHUNKS);
+
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
+		if (!caches[cpu][MM_TASK])
+			continue;
+		pagecache_set_room(caches[cpu][MM_TASK], task, task_run, chunks);
+		pagecache_set_room(caches[cpu][MM_IRQ], irq, irq_run, 0);
+		pagecache_set_room(caches[cpu][MM_NMI], nmi, 0, 0);
+	}
+}
+
+static void make_caches(unsigned cpu, struct pageheap *heap)
+{
+	unsigned long flags = spin_lock_irqsave(&room_lock);
+	struct held_frame *slots = records[cpu]->slots;
+
+	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
+		struct pagecache *cache = &records[cpu]->cache[c];
+
+		if (!cache->heap)
+			pagecache_init(cache, heap, slots, slots_of[c]);
+		atomic_store(&caches[cpu][c], cache);
+		port_frame_cache_set((enum mm_context)c, cache);
+		slots += slots_of[c] + 1;
+	}
+	ncpus++;
+	share_room();
+	spin_unlock_irqrestore(&room_lock, flags);
+}
+
+void pagecache_init_none(void)
+{
+	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
+		port_frame_cache_set((enum mm_context)c, &none);
+}
+
+int pagecache_init_cpu(void)
+{
+	const struct node_order *order = numa_order(numa_node_of(port_cpu()));
+	unsigned cpu = port_cpu();
+
+	if (caches[cpu][MM_TASK])
+		return 0;
+	pagecache_init_none();
+	if (!order->n)
+		return 0;
+	if (!records[cpu]) {
+		struct cpu_caches *record = metaframe_alloc();
+
+		if (!record)
+			return -ENOMEM;
+		memset(record, 0, FRAME_SIZE);
+		atomic_store(&records[cpu], record);
+	}
+	make_caches(cpu, &main_heap[order->node[0]]);
+	return 0;
+}
+
+struct pagecache *pagecache_mine(void)
+{
+	struct pagecache *cache = port_frame_cache();
+
+	if (cache->floor == PAGECACHE_HIDDEN && !atomic_load_relaxed(&mm_fail_armed)) {
+		atomic_store_relaxed(&cache->floor, cache->bottom);
+		atomic_fence();
+		if (atomic_load_relaxed(&mm_fail_armed))
+			atomic_store_relaxed(&cache->floor, PAGECACHE_HIDDEN);
+	}
+	return cache;
+}
+
+void pagecache_hide(void)
+{
+	atomic_fence();
+	for_each_cache(cache, cpu, context)
+		atomic_store_relaxed(&cache->floor, PAGECACHE_HIDDEN);
+}
+
+void pagecache_exit_cpu(void)
+{
+	struct pagecache_haul haul;
+	unsigned cpu = port_cpu();
+
+	/* From here on nothing goes into them any more. */
+	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
+		struct pagecache *cache = caches[cpu][c];
+		unsigned long flags;
+
+		if (!cache)
+			continue;
+		flags = port_irq_save();
+		atomic_store(&caches[cpu][c], NULL);
+		port_frame_cache_set((enum mm_context)c, &none);
+		port_irq_restore(flags);
+		pagecache_take_all(cache, &haul);
+		pagecache_give_back(&haul);
+	}
+}
+
+/* ---- Draining ---- */
+
+struct drain {
+	struct pagecache *cache;
+	struct pagecache_haul haul;
+};
+
+static void drain_here(void *arg)
+{
+	struct drain *d = arg;
+
+	pagecache_take_all(d->cache, &d->haul);
+}
+
+/* A cache of the running CPU and context, or from a task that of its interrupts. */
+static void drain_own(enum mm_context context)
+{
+	struct pagecache_haul haul;
+	struct pagecache *cache;
+	unsigned long flags;
+
+	port_pin();
+	flags = port_irq_save();
+	cache = caches[port_cpu()][context];
+	if (cache)
+		pagecache_take_all(cache, &haul);
+	port_irq_restore(flags);
+	port_unpin();
+	if (cache)
+		pagecache_give_back(&haul);
+}
+
+static void drain_one(struct pagecache *cache, unsigned cpu, enum mm_context context)
+{
+	struct drain d = { .cache = cache };
+
+	if (cpu == port_cpu() && context != MM_NMI)
+		drain_own(context);
+	else if (!port_run_on(cpu, context, drain_here, &d))
+		pagecache_give_back(&d.haul);
+}
+
+void pagecache_drain(void)
+{
+	for_each_cache(cache, cpu, context)
+		drain_one(cache, cpu, context);
+}
+
+bool pagecache_reclaim(bool may_wait)
+{
+	enum mm_context here = port_context();
+	bool any = false;
+
+	if (here == MM_NMI)
+		return false;
+	for_each_cache(cache, cpu, context) {
+		bool own = cpu == port_cpu() && (context == here || context == MM_IRQ);
+
+		if (!pagecache_held(cache) || !(own || (may_wait && here == MM_TASK)))
+			continue;
+		drain_one(cache, cpu, context);
+		any = true;
+	}
+	return any;
+}
+
+/* ---- Counting and checking ---- */
+
+struct pagecache_sums pagecache_sum(const struct pageheap *heap)
+{
+	struct pagecache_sums sums = { 0 };
+
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
+		const struct cpu_caches *record = atomic_load(&records[cpu]);
+
+		for (unsigned c = 0; record && c < MM_NR_CONTEXTS; c++)
+			pagecache_add_sums(&record->cache[c], heap, &sums);
+	}
+	return sums;
+}
+
+/* Of a heap's frames each is free, used, or in a cache. */
+static unsigned check_heap(struct pageheap *heap)
+{
+	uint64_t used = pageheap_count_used(heap), cached = pagecache_sum(heap).frames;
+
+	if (used + cached + heap->frames_free == heap->frames)
+		return 0;
+	mm_log("page heap %u: %llu frames used, %llu cached, %llu free, but %llu in all",
+	       heap->node, (unsigned long long)used, (unsigned long long)cached,
+	       (unsigned long long)heap->frames_free, (unsigned long long)heap->frames);
+	return 1;
+}
+
+unsigned pagecache_check_all(void)
+{
+	unsigned bad = 0;
+
+	for_each_cache(cache, cpu, context)
+		bad += pagecache_check(cache);
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		bad += check_heap(&main_heap[node]);
+	return bad;
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+/* Frames between the page heap and its caches; see pagehold.h. */
+#include <spanheap/page.h>
+
+#include "mm/framebits.h"
+#include "mm/pagehold.h"
+
+/* Words gathered before their bits change, by number: most batches touch few. */
+#define GATHER 16
+
+/* heap->lock is held from here */
+
+/* Frames of one word; those of a word are all in one window. */
+static void count_word(struct pageheap *heap, uint64_t pfn, uint64_t n)
+{
+	heap->frames_free += n;
+	heap->window_free[window_of(pfn)] += n;
+}
+
+/* Free frames of a word become held; the summary is left to the caller. */
+static void hold_word(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, uint64_t frames,
+		      struct held_word *held)
+{
+	unsigned w = (unsigned)(pfn % CHUNK_FRAMES) / 64;
+
+	if (chunk->zero == CHUNK_ZERO_ALL)
+		pageheap_split_zero(heap, chunk, pfn);
+	if (chunk->zero == CHUNK_ZERO_SIDE)
+		chunk->side->zero[w] &= ~frames;
+	atomic_or(&chunk->word[w].end, frames);
+	count_word(heap, pfn, -(uint64_t)popcount64(frames));
+	*held = (struct held_word){
+		.word = &chunk->word[w],
+		.addr = phys_to_virt(round_down(pfn, 64) << FRAME_SHIFT),
+		.frames = frames,
+	};
+}
+
+static void unhold_word(struct pageheap *heap, const struct held_word *held)
+{
+	uint64_t pfn = virt_to_phys(held->addr) >> FRAME_SHIFT;
+
+	atomic_and(&held->word->end, ~held->frames);
+	count_word(heap, pfn, popcount64(held->frames));
+	pageheap_touch(heap, (struct chunk *)(held->word - pfn % CHUNK_FRAMES / 64), pfn);
+	pageheap_lower_hints(heap, pfn + ctz64(held->frames), 1);
+}
+
+/* How many of the wanted frames there are to have, reserves left alone. */
+static uint64_t frames_to_have(const struct pageheap *heap, const struct run_wanted *want)
+{
+	enum mem_window w = window_of(want->lo);
+	uint64_t floor = want->keep_floor ? heap->floor[w] : 0;
+
+	return heap->window_free[w] > floor ? MIN(want->n, heap->window_free[w] - floor) : 0;
+}
+
+/* to here */
+
+/* Frames out of the lowest words that have free ones. */
+static unsigned try_hold(struct pageheap *heap, const struct run_wanted *want,
+			 struct held_word *words, unsigned nwords)
+{
+	struct run_wanted any = { .n = 1, .align = 1, .lo = want->lo, .hi = want->hi };
+	uint64_t left, pfn;
+	unsigned long flags;
+	unsigned n = 0;
+
+	if (!pageheap_lock(heap, &flags))
+		return 0;
+	left = frames_to_have(heap, want);
+	while (left && n < nwords && (pfn = pageheap_search(heap, &any)) != PFN_NONE) {
+		struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
+		uint64_t start = round_down(pfn, CHUNK_FRAMES);
+
+		for (pfn = round_down(pfn, 64); pfn < start + CHUNK_FRAMES; pfn += 64) {
+			uint64_t frames = word_free(&chunk->word[pfn % CHUNK_FRAMES / 64]);
+
+			if (!frames)
+				continue;
+			if (!left || n == nwords)
+				break;
+			frames = left < 64 ? lowest_bits(frames, left) : frames;
+			hold_word(heap, chunk, pfn, frames, &words[n++]);
+			left -= popcount64(frames);
+		}
+		pageheap_touch(heap, chunk, start);
+	}
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return n;
+}
+
+unsigned pageheap_hold(struct pageheap *heap, const struct run_wanted *want,
+		       struct held_word *words, unsigned nwords)
+{
+	unsigned n = try_hold(heap, want, words, nwords);
+
+	while (!n && pageheap_grow(heap, want))
+		n = try_hold(heap, want, words, nwords);
+	return n;
+}
+
+/* Return: the run's place, or PFN_NONE; *word is filled if it lies in one. */
+static uint64_t try_hold_run(struct pageheap *heap, const struct run_wanted *want,
+			     struct held_word *word)
+{
+	struct run_wanted all = { .n = 64, .lo = want->lo, .keep_floor = want->keep_floor };
+	uint64_t pfn = PFN_NONE;
+	unsigned long flags;
+
+	word->frames = 0;
+	if (!pageheap_lock(heap, &flags))
+		return PFN_NONE;
+	if (frames_to_have(heap, &all) == all.n)
+		pfn = pageheap_search(heap, want);
+	if (pfn != PFN_NONE && pfn % 64 + want->n <= 64) {
+		struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
+
+		hold_word(heap, chunk, pfn, word_free(&chunk->word[pfn % CHUNK_FRAMES / 64]), word);
+		pageheap_touch(heap, chunk, pfn);
+	}
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return pfn;
+}
+
+bool pageheap_hold_run(struct pageheap *heap, const struct run_wanted *want, struct held_word *word)
+{
+	while (try_hold_run(heap, want, word) == PFN_NONE)
+		if (!pageheap_grow(heap, want))
+			return false;
+	return word->frames;
+}
+
+bool pageheap_unhold_words(struct pageheap *heap, const struct held_word *words, unsigned n)
+{
+	unsigned long flags;
+
+	if (!pageheap_lock(heap, &flags))
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		unhold_word(heap, &words[i]);
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return true;
+}
+
+bool pageheap_unhold(struct pageheap *heap, const struct held_frame *frames, unsigned n)
+{
+	struct held_word gathered[GATHER];
+	unsigned long flags;
+
+	for (unsigned i = 0; i < GATHER; i++)
+		gathered[i].word = NULL;
+	if (!pageheap_lock(heap, &flags))
+		return false;
+	for (const struct held_frame *f = frames; f < frames + n;) {
+		struct frame_word *word = f->word;
+		uintptr_t frame = (uintptr_t)f->addr >> FRAME_SHIFT;
+		struct held_word *held = &gathered[frame / 64 % GATHER];
+		uint64_t bits = 0;
+
+		/* What was freed in order lies together. */
+		do
+			bits |= 1ULL << ((uintptr_t)f->addr >> FRAME_SHIFT) % 64;
+		while (++f < frames + n && f->word == word);
+		if (held->word != word) {
+			if (held->word)
+				unhold_word(heap, held);
+			held->word = word;
+			held->addr = (void *)(round_down(frame, 64) << FRAME_SHIFT);
+			held->frames = 0;
+		}
+		held->frames |= bits;
+	}
+	for (unsigned i = 0; i < GATHER; i++)
+		if (gathered[i].word)
+			unhold_word(heap, &gathered[i]);
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return true;
+}

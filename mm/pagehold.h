@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Frames that go from the page heap to a cache and back: between free (1,0) and
+ * held (1,1). All that a call moves, it moves under one hold of the heap's lock.
+ *
+ * Locking: heap->lock, taken inside.
+ */
+#ifndef MM_PAGEHOLD_H
+#define MM_PAGEHOLD_H
+
+#include "mm/pageheap.h"
+
+/** struct held_frame - a frame that a cache holds: its address, and where its bits are. */
+struct held_frame {
+	void *addr;
+	struct frame_word *word;
+};
+
+/** struct held_word - the same of several frames of a word; @addr: its first frame's. */
+struct held_word {
+	struct frame_word *word;
+	void *addr;
+	uint64_t frames;
+};
+
+/**
+ * pageheap_hold() - single free frames, the lowest first.
+ * @want: n frames of one window; fewer are given if there are no more
+ * @words: gets them, in ascending order
+ * @nwords: its length
+ *
+ * Contexts as pageheap_alloc(). Return: how many of @words were filled.
+ */
+unsigned pageheap_hold(struct pageheap *heap, const struct run_wanted *want,
+		       struct held_word *words, unsigned nwords);
+
+/**
+ * pageheap_hold_run() - all free frames of a word that has the wanted run in it.
+ *
+ * Contexts as pageheap_alloc(). Return: false if there is no run, or the lowest
+ * one lies across words.
+ */
+bool pageheap_hold_run(struct pageheap *heap, const struct run_wanted *want,
+		       struct held_word *word);
+
+/**
+ * pageheap_unhold() - give frames back.
+ *
+ * Any context. Return: false in an NMI that found the lock taken: nothing has
+ * changed.
+ */
+bool pageheap_unhold(struct pageheap *heap, const struct held_frame *frames, unsigned n);
+bool pageheap_unhold_words(struct pageheap *heap, const struct held_word *words, unsigned n);
+
+#endif

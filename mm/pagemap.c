@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+/* The page map; see pagemap.h for the picture. */
+#include "lib/string.h"
+#include "mm/addrstate.h"
+#include "mm/fault.h"
+#include "mm/metaframe.h"
+#include "mm/pagemap.h"
+#include "mm/span.h"
+
+/* One frame of entries stands for this much memory. */
+#define BLOCK_ENTRIES (FRAME_SIZE / sizeof(pagemap_entry_t))
+#define BLOCK_SIZE (BLOCK_ENTRIES * PAGE_SIZE)
+
+const uint64_t pagemap_limit = 1ULL << ARENA_PHYS_BITS;
+struct window window_listed;
+struct window window_unlisted = { .bits = ~0ULL };
+struct span null_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
+
+static_assert(ARENA_SIZE % BLOCK_SIZE == 0, "a block lies in one arena");
+
+/* The slot that says where a block's entries are: that of its first chunk. */
+static pagemap_entry_t **block_slot(phys_addr_t pa)
+{
+	struct chunk *chunk = chunk_find(&main_map.index, round_down(pa, BLOCK_SIZE));
+
+	return chunk ? &chunk->spans : NULL;
+}
+
+static pagemap_entry_t *entry_at(pagemap_entry_t *block, phys_addr_t pa)
+{
+	return &block[pa >> PAGE_SHIFT & (BLOCK_ENTRIES - 1)];
+}
+
+struct span *pagemap_find(phys_addr_t pa)
+{
+	pagemap_entry_t **slot = pa >> ARENA_PHYS_BITS ? NULL : block_slot(pa);
+	pagemap_entry_t *block = slot ? atomic_load(slot) : NULL;
+
+	return block ? pagemap_span(atomic_load(entry_at(block, pa))) : &null_span;
+}
+
+/* Show a block's frame in the window. Without it look-ups are slow, not wrong. */
+static void show_block(phys_addr_t pa, const pagemap_entry_t *block)
+{
+	struct meta_pool *pool = memmap_node_pool(&main_map, 0);
+	struct port_pool tables = { 0 };
+	uintptr_t va = (uintptr_t)PORT_WINDOW_BASE +
+		       (pa >> PAGE_SHIFT) * sizeof(pagemap_entry_t);
+
+	if (!PORT_WINDOW_SIZE)
+		return;
+	addrstate_feed(&main_map, 0, ADDRSTATE_ROOM);
+	if (meta_fill_tables(pool, &tables, port_pool_worst(FRAME_SIZE)))
+		(void)port_map(va, virt_to_phys(block), FRAME_SIZE, PORT_READ, &tables);
+	meta_return_tables(pool, &tables);
+}
+
+static pagemap_entry_t *get_block(phys_addr_t pa)
+{
+	pagemap_entry_t **slot = block_slot(pa), *block, *fresh;
+
+	if (!slot)
+		return NULL;
+	block = atomic_load(slot);
+	if (likely(block))
+		return block;
+	if (port_context() == MM_NMI)
+		return NULL;
+	fresh = metaframe_alloc();
+	if (!fresh)
+		return NULL;
+	memset(fresh, 0, FRAME_SIZE);
+	if (!atomic_cas(slot, &block, fresh)) {
+		metaframe_free(fresh);
+		return block;
+	}
+	show_block(round_down(pa, BLOCK_SIZE), fresh);
+	return fresh;
+}
+
+bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
+{
+	pagemap_entry_t entry = (char *)span - (char *)&null_span;
+
+	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE) {
+		pagemap_entry_t *block = get_block(at);
+
+		if (!block) {
+			pagemap_clear(pa, (at - pa) >> PAGE_SHIFT);
+			return false;
+		}
+		atomic_store(entry_at(block, at), entry);
+	}
+	return true;
+}
+
+void pagemap_clear(phys_addr_t pa, size_t npages)
+{
+	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE)
+		atomic_store(entry_at(atomic_load(block_slot(at)), at), 0);
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Spans: runs of pages that hold objects of one class.
+ *
+ *	 page heap
+ *	    │ span_create()                          ▲ span_destroy()
+ *	    ▼                                        │
+ *	  cached ──────► full ──────► partial ──────► empty
+ *	  in a window    nothing      listed with     kept in reserve, or
+ *	  of its CPU     left, still  its CPU, has    given back
+ *	     ▲           its CPU's    free objects
+ *	     └─────────────────────────────┘
+ *	                 with mcentral: the CPU gave it up, any CPU may take it
+ *
+ * Which objects are free is said by bits that lie apart from them:
+ *
+ *	used[]	 0: free. 1: handed out, or in the window it is cached in. Bits
+ *		 past the last object are 0: freeing those is freeing nothing
+ *	remote[] objects freed by other CPUs, which the owner folds in
+ *
+ * Who may write what:
+ *	used[]	 the owning CPU, each time by one instruction (cpu_local_*), so
+ *		 that a task, an interrupt and an NMI of that CPU may all free;
+ *		 of a span with mcentral: under mcentral's lock
+ *	remote[] anybody, atomically
+ *	cpu	 whoever owns the span, see mcache.c on handing over
+ *	window	 the owning CPU, interrupts off
+ */
+#ifndef MM_SPAN_H
+#define MM_SPAN_H
+
+#include "mm/pagemap.h"
+#include "mm/sizeclass.h"
+
+#define SPAN_MAX_WORDS 16
+#define SPAN_CLAIMED ((struct span *)8) /* in inbox_next: by somebody, or the end of an inbox */
+
+/* struct span's cpu, when it is none. */
+#define SPAN_NOBODY 0xffffffffU	 /* null_span; a span that is no more */
+#define SPAN_CENTRAL 0xfffffffeU /* with mcentral */
+#define SPAN_LARGE 0xfffffffdU	 /* one object on whole pages, nobody's */
+
+struct span_class;
+
+/* Lists through next and prev. */
+struct span_list {
+	struct span *first;
+	size_t n;
+};
+
+/**
+ * struct mcentral - spans of a class and node that their CPUs gave up.
+ * @lock: interrupts off; taken after a CPU's heap lock
+ * @partial: some object is free; @full: none
+ */
+struct mcentral {
+	struct spinlock lock;
+	struct span_list partial, full;
+};
+
+/**
+ * struct window - up to 64 objects in a row that one context of a CPU hands out.
+ * @bits: bit i: the object at @base + i * @size is free and the window's
+ * @base: address of the first
+ * @size: bytes of an object
+ * @word: which word of the span's bits this is
+ * @span: where they lie; NULL: an empty window
+ */
+struct window {
+	uint64_t bits;
+	uintptr_t base;
+	uint32_t size;
+	uint32_t word;
+	struct span *span;
+};
+
+/*
+ * Where struct span's window points when the span is in none: to no bits, if
+ * the span is listed; to all bits, if it is full and not listed, so that the
+ * first free of an object stops at the check for a double free and lists it.
+ */
+extern struct window window_listed, window_unlisted;
+
+/**
+ * struct span
+ * @base: physical address of the first object
+ * @window: see above
+ * @magic: reciprocal of the size, see object_index(); 0 for a large object
+ * @cpu: owner
+ * @size: bytes of an object; pages of a large one
+ * @nobjs: how many
+ * @nwords: words in each bit set
+ * @spare: listed, empty, and counted as such by its owner
+ * @class: what it holds; NULL for a large object
+ * @next, @prev: of the list that it is in
+ * @inbox_next: of its owner's inbox; NULL while it is in none and nobody hands
+ *	it over. Claimed by compare-and-swap, see mcache.h
+ * @used: see above; remote[] follows it
+ */
+struct span {
+	phys_addr_t base;
+	struct window *window;
+	uint32_t magic;
+	uint32_t cpu;
+	uint32_t size;
+	uint16_t nobjs;
+	uint8_t nwords;
+	uint8_t spare;
+	struct span_class *class;
+	struct span *next, *prev;
+	struct span *inbox_next;
+	uint64_t used[];
+};
+
+static_assert(offsetof(struct span, used) == 64, "the header is one cache line");
+
+/** span_object() - where an object of a span is. */
+static inline void *span_object(const struct span *span, size_t index)
+{
+	return (char *)phys_to_virt(span->base) + index * span->size;
+}
+
+static inline uint64_t *span_remote(struct span *span)
+{
+	return span->used + span->nwords;
+}
+
+/* One mark per object of a span of a class with a stack: it is in one. Such spans have one word. */
+static inline uint8_t *span_stacked(const struct span *span)
+{
+	return (uint8_t *)(span->used + 2);
+}
+
+/* The bits of a word that stand for objects. */
+static inline uint64_t span_word_mask(const struct span *span, unsigned word)
+{
+	return mask_low(MIN(64U, span->nobjs - word * 64U));
+}
+
+/**
+ * struct class_cpu - what a CPU has of a class that is not kmalloc's.
+ * @window: by context
+ * @partial: spans with free objects, in no window
+ */
+struct class_cpu {
+	struct window window[MM_NR_CONTEXTS];
+	struct span_list partial;
+};
+
+/**
+ * struct span_class - objects of one size and kind.
+ * @size, @magic, @nobjs, @npages: as in struct size_class
+ * @align: of spans, in bytes
+ * @align: of spans, in bytes
+ * @index: number of the span class, 2 * size class + noscan, of kmalloc's
+ * @stack_window: offset of its window in struct mcache if it has a stack of
+ *	objects in place of the window, else 0
+ * @cache: the kmem_cache that has it to itself, or NULL
+ * @ctor: run on each object when its span is made, or NULL
+ * @cpu: by CPU, NULL until it allocates; all NULL for kmalloc's classes, whose
+ *	windows are in the mcaches
+ * @central: spans that no CPU owns, by node
+ */
+struct span_class {
+	uint32_t size, magic;
+	uint16_t nobjs;
+	uint8_t npages, index;
+	uint16_t stack_window;
+	uint32_t align;
+	struct kmem_cache *cache;
+	void (*ctor)(void *object);
+	struct class_cpu **cpu;
+	struct mcentral central[PORT_MAX_NODES];
+};
+
+/**
+ * span_class_init() - fill in a class.
+ * @npages: pages of a span; @align: a power of two, at most a span
+ */
+void span_class_init(struct span_class *class, uint32_t size, unsigned npages, uint32_t align);
+
+/**
+ * span_create() - a fresh span with all objects free, entered in the page map.
+ * @gfp: where the pages may come from
+ *
+ * Any context. Return: NULL if there is no memory. Its cpu is SPAN_NOBODY.
+ */
+struct span *span_create(struct span_class *class, gfp_t gfp);
+
+/** span_create_large() - one object on @npages pages, aligned to @align bytes; or NULL. */
+struct span *span_create_large(size_t npages, size_t align, gfp_t gfp);
+
+/** span_destroy() - give the pages back. Nobody holds an object of it. */
+void span_destroy(struct span *span);
+
+/** span_fold_remote() - objects that others freed become free. By the owner. */
+void span_fold_remote(struct span *span);
+
+/** span_is_empty() - no object is handed out or in a window. By the owner. */
+bool span_is_empty(const struct span *span);
+
+/** span_has_free() - some object is free. By the owner. */
+bool span_has_free(const struct span *span);
+
+
+static inline void span_list_add(struct span_list *list, struct span *span)
+{
+	span->prev = NULL;
+	span->next = list->first;
+	if (span->next)
+		span->next->prev = span;
+	list->first = span;
+	list->n++;
+}
+
+static inline void span_list_del(struct span_list *list, struct span *span)
+{
+	if (span->prev)
+		span->prev->next = span->next;
+	else
+		list->first = span->next;
+	if (span->next)
+		span->next->prev = span->prev;
+	list->n--;
+}
+
+#endif
