@@ -40,7 +40,7 @@ kbench-compare: $(LINUX)/kbench.txt ## kbench beside kbench-linux, with ratios
 	@$(PYTHON) bench/compare.py $(LINUX)/kbench-ours.txt $< --version $(LINUX)/version
 
 $(LINUX)/version: bench/linux/fetch.sh
-	$(call say,FETCH,$(LINUX)/root)
+	$(call say,FETCH,$(LINUX)/tree)
 	$(Q)sh bench/linux/fetch.sh $(LINUX)
 
 # kbuild writes beside the sources, so it gets copies; our flags are not for it.
@@ -58,11 +58,11 @@ $(LINUX)/initramfs: bench/linux/init $(LINUX)/module/kbench.ko bench/linux.mk
 	$(Q)mkdir -p $(LINUX)/files/bin $(LINUX)/files/dev
 	$(Q)cp bench/linux/init $(LINUX)/files
 	$(Q)strip --strip-debug -R .note.gnu.build-id -o $(LINUX)/files/kbench.ko $(LINUX)/module/kbench.ko
-	$(Q)cp $(LINUX)/root/bin/busybox $(LINUX)/files/bin
+	$(Q)cp $(LINUX)/tree/bin/busybox $(LINUX)/files/bin
 	$(Q)chmod 755 $(LINUX)/files/init
 	$(Q)find $(LINUX)/files -exec touch -d @0 {} +
 	$(Q)cd $(LINUX)/files && find . | LC_ALL=C sort | \
-		../root/bin/cpio --quiet --reproducible -R 0:0 -o -H newc > ../initramfs
+		../tree/bin/cpio --quiet --reproducible -R 0:0 -o -H newc > ../initramfs
 
 # QEMU ends with status 0 whatever became of the guest: the last line tells.
 $(LINUX)/kbench.txt: $(LINUX)/initramfs bench/linux.mk

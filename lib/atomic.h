@@ -43,6 +43,20 @@
 /* Keeps the compiler, not the CPU, from moving accesses across. */
 #define compiler_barrier() __asm__ volatile("" ::: "memory")
 
+/* Is any bit of @mask set in *p? A relaxed load that takes no register and no instruction. */
+static inline bool atomic_test_relaxed(const uint32_t *p, uint32_t mask)
+{
+#ifdef __x86_64__
+	bool any;
+
+	ATOMIC_POINT();
+	__asm__ volatile("testl %2, %1" : "=@ccnz"(any) : "m"(*p), "ir"(mask));
+	return any;
+#else
+	return atomic_load_relaxed(p) & mask;
+#endif
+}
+
 static inline void cpu_local_or(uint64_t *p, uint64_t mask)
 {
 #ifdef __x86_64__

@@ -10,10 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* C11 has it in assert.h, which is no freestanding header. */
+#ifndef static_assert
+#define static_assert _Static_assert
+#endif
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+#define never_inline __attribute__((noinline))
 #define cacheline_aligned __attribute__((aligned(64)))
 
 /* Keeps the compiler from seeing where a value comes from. */
@@ -50,6 +56,11 @@ static inline uint64_t mask_range(unsigned from, unsigned n)
 	return mask_low(n) << from;
 }
 
+static inline uint64_t rotate_right(uint64_t x, unsigned n)
+{
+	return x >> n % 64 | x << -n % 64;
+}
+
 /* Index of the lowest set bit; 64 for 0. */
 static inline unsigned ctz64(uint64_t x)
 {
@@ -80,6 +91,20 @@ static inline bool bit_of(uint64_t x, uint64_t bit)
 #else
 	return x >> bit % 64 & 1;
 #endif
+}
+
+/* Clear a bit of *x and say whether it was set; only the low six bits of @bit count. */
+static inline bool take_bit(uint64_t *x, uint64_t bit)
+{
+	bool was;
+
+#ifdef __x86_64__
+	__asm__("btrq %2, %0" : "+r"(*x), "=@ccc"(was) : "r"(bit));
+#else
+	was = *x >> bit % 64 & 1;
+	*x &= ~(1ULL << bit % 64);
+#endif
+	return was;
 }
 
 /* All bits but one; only the low six bits of @bit count. */

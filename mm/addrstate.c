@@ -159,7 +159,7 @@ static void settle_owner(struct chunk *chunk)
 {
 	if (chunk->owner != CHUNK_FREE &&
 	    chunk_states_within(chunk, 0, CHUNK_FRAMES, IN(MEM_NONE) | IN(MEM_RESERVED)))
-		chunk->owner = CHUNK_FREE;
+		atomic_store_relaxed(&chunk->owner, CHUNK_FREE);
 }
 
 static void unclaim(struct memmap *map, phys_addr_t base, phys_addr_t end)
@@ -167,7 +167,7 @@ static void unclaim(struct memmap *map, phys_addr_t base, phys_addr_t end)
 	for_each_part(p, map, base, end) {
 		unsigned long flags = spin_lock_irqsave(&map->lock);
 
-		p.chunk->busy = false;
+		atomic_store_relaxed(&p.chunk->busy, false);
 		settle_owner(p.chunk);
 		spin_unlock_irqrestore(&map->lock, flags);
 	}
@@ -182,9 +182,9 @@ static int claim(struct memmap *map, enum mem_move move, enum chunk_owner who, p
 		bool ok = may_move(&p, move, who);
 
 		if (ok) {
-			p.chunk->busy = true;
+			atomic_store_relaxed(&p.chunk->busy, true);
 			if (move == MOVE_MAP || move == MOVE_CLAIM)
-				p.chunk->owner = (uint8_t)who;
+				atomic_store_relaxed(&p.chunk->owner, (uint8_t)who);
 		}
 		spin_unlock_irqrestore(&map->lock, flags);
 		if (!ok) {
@@ -211,13 +211,15 @@ static void publish(struct memmap *map, enum mem_move move, phys_addr_t base, ph
 		unsigned long flags = spin_lock_irqsave(&map->lock);
 
 		set_states(map, &p, moves[move].to);
-		p.chunk->busy = false;
+		atomic_store_relaxed(&p.chunk->busy, false);
 		settle_owner(p.chunk);
 		spin_unlock_irqrestore(&map->lock, flags);
 	}
 	/* None as well: the chunk's Reserved frames may be nobody's from now on. */
 	if (moves[move].to == MEM_RESERVED || moves[move].to == MEM_NONE)
 		memmap_tell_growth(map);
+	if (moves[move].to == MEM_RESERVED)
+		memmap_top_again(map, chunk_find(&map->index, base)->node, end);
 }
 
 static uintptr_t direct(phys_addr_t pa)
@@ -413,7 +415,9 @@ void addrstate_unmap_bare(struct meta_pool *lasting, phys_addr_t base, uint64_t 
 	(void)port_discard(base, size);
 }
 
-void addrstate_feed(struct memmap *map, unsigned node, size_t bytes)
+/* As addrstate_feed(), but not out of [lo, hi). */
+static void feed_apart(struct memmap *map, unsigned node, size_t bytes, phys_addr_t lo,
+		       phys_addr_t hi)
 {
 	struct meta_pool *pool = memmap_node_pool(map, node);
 	phys_addr_t base;
@@ -428,7 +432,7 @@ void addrstate_feed(struct memmap *map, unsigned node, size_t bytes)
 		/* As much again as there is, so that little lies idle. */
 		while (size < CHUNK_SIZE && size * 2 <= pool->held)
 			size *= 2;
-		if (!memmap_top_reserved(map, from, size, &base))
+		if (!memmap_top_reserved(map, from, size, lo, hi, &base))
 			break;
 		ret = addrstate_claim(map, CHUNK_BOOT, base, size);
 		if (!ret)
@@ -441,25 +445,31 @@ void addrstate_feed(struct memmap *map, unsigned node, size_t bytes)
 	}
 }
 
+void addrstate_feed(struct memmap *map, unsigned node, size_t bytes)
+{
+	feed_apart(map, node, bytes, 0, 0);
+}
+
 static bool claim_split(struct memmap *map, struct chunk *chunk)
 {
 	unsigned long flags = spin_lock_irqsave(&map->lock);
 	bool ok = chunk->split && chunk->state == MEM_READY && !chunk->busy;
 
 	if (ok)
-		chunk->busy = true;
+		atomic_store_relaxed(&chunk->busy, true);
 	spin_unlock_irqrestore(&map->lock, flags);
 	return ok;
 }
 
 static void join_chunk(struct memmap *map, struct chunk *chunk, phys_addr_t base)
 {
-	struct port_pool tables = { 0 };
+	void *table;
 
-	if (port_join(direct(base), &tables))
+	if (port_join(direct(base), &table))
 		chunk->split = false;
 	port_flush(direct(base), CHUNK_SIZE);
-	meta_return_tables(table_pool(map, base), &tables);
+	if (table)
+		meta_free(table_pool(map, base), META_FRAME, table);
 	unclaim(map, base, base + CHUNK_SIZE);
 }
 
@@ -490,7 +500,7 @@ static size_t room_for(uint64_t size)
 /*
  * The caller's moves. Feeding takes memory, which shows in the states: so it is
  * done for moves that are allowed only, and beforehand for the next one, which
- * then need not be fed if it fails.
+ * then need not be fed if it fails; and never with what the caller asks for.
  */
 static int caller_move(enum mem_move move, phys_addr_t base, uint64_t size)
 {
@@ -504,10 +514,10 @@ static int caller_move(enum mem_move move, phys_addr_t base, uint64_t size)
 	if (ret)
 		return ret;
 	node = memmap_range(&main_map, base, &r) ? r.node : 0;
-	addrstate_feed(&main_map, node, room_for(size));
+	feed_apart(&main_map, node, room_for(size), base, base + size);
 	ret = addrstate_move(&main_map, move, CHUNK_CALLER, base, size);
 	if (!ret)
-		addrstate_feed(&main_map, node, room_for(FRAME_SIZE));
+		feed_apart(&main_map, node, room_for(FRAME_SIZE), base, base + size);
 	return ret;
 }
 

@@ -60,7 +60,7 @@ void addrstate_feed(struct memmap *map, unsigned node, size_t bytes);
 /** ADDRSTATE_ROOM - metadata that any move of a single chunk can need. */
 #define ADDRSTATE_ROOM (48UL << 10)
 
-/** addrstate_join() - large leaves again wherever all of a split chunk is Ready. Task context, waits. */
+/** addrstate_join() - large leaves again where a split chunk is all Ready. Task context, waits. */
 void addrstate_join(struct memmap *map);
 
 #endif

@@ -29,7 +29,6 @@
 #ifndef MM_ARENA_H
 #define MM_ARENA_H
 
-#include <assert.h>
 #include <spanheap/port.h>
 #include <spanheap/state.h>
 
@@ -95,8 +94,8 @@ struct chunk_side {
  * @side: NULL until needed; set once, by compare-and-swap
  * @spans: entries of the page map, see pagemap.h; set once
  * @state: enum mem_state, or CHUNK_MIXED; under memmap->lock
- * @owner: enum chunk_owner; under memmap->lock
- * @busy: somebody moves it; under memmap->lock
+ * @owner: enum chunk_owner; under memmap->lock, or as a hint without it
+ * @busy: somebody moves it; likewise
  * @node: NUMA node; constant
  * @zero: enum chunk_zero; under the node's lock
  * @fresh: will read as zeroes when it is mapped again; by whoever set @busy

@@ -6,13 +6,13 @@
  * depends on one counter for all CPUs, so that a run on one CPU repeats.
  */
 #include "mm/fault.h"
-#include "mm/pagecache.h"
 
 enum fail_mode { FAIL_OFF, FAIL_NTH, FAIL_RATE };
 
 uint32_t mm_fail_armed;
+void (*mm_fail_hide)(void);
+uint32_t mm_fail_spared;
 
-static uint8_t exempt[PORT_MAX_CPUS][MM_NR_CONTEXTS]; /* depth */
 static uint64_t points;	/* passed since armed */
 static uint64_t fail_at;
 static uint32_t fail_one_in;
@@ -22,7 +22,8 @@ static void arm(enum fail_mode mode)
 {
 	atomic_store_relaxed(&points, 0);
 	atomic_store(&mm_fail_armed, mode);
-	pagecache_hide();
+	if (mm_fail_hide)
+		mm_fail_hide();
 }
 
 void mm_fail_nth(uint64_t n)
@@ -56,26 +57,14 @@ static uint64_t mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
-void mm_fail_exempt_begin(void)
-{
-	port_pin();
-	exempt[port_cpu()][port_context()]++;
-}
-
-void mm_fail_exempt_end(void)
-{
-	exempt[port_cpu()][port_context()]--;
-	port_unpin();
-}
-
 bool mm_fail_decide(void)
 {
 	uint32_t one_in = atomic_load_relaxed(&fail_one_in);
 	uint64_t point;
-
-	if (exempt[port_cpu()][port_context()])
+	if (atomic_load_relaxed(&mm_fail_spared))
 		return false;
 	point = atomic_fetch_add(&points, 1) + 1;
+
 	switch (atomic_load(&mm_fail_armed)) {
 	case FAIL_NTH:
 		if (point != atomic_load_relaxed(&fail_at))

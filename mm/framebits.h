@@ -33,6 +33,20 @@ static inline uint64_t word_singles(const struct frame_word *word)
 	return end & (atomic_load_relaxed(&word->free) | end) << 1;
 }
 
+/** word_edges() - all frames of a word but inner ones. */
+static inline uint64_t word_edges(const struct frame_word *word)
+{
+	return atomic_load_relaxed(&word->free) | atomic_load_relaxed(&word->end);
+}
+
+/** word_is_run() - neighbours: used, and a run that ends with them, but where it starts. */
+static inline bool word_is_run(const struct frame_word *word, uint64_t run)
+{
+	uint64_t free = atomic_load_relaxed(&word->free);
+
+	return !(((atomic_load_relaxed(&word->end) ^ ~(run >> 1)) | free) & run);
+}
+
 /** word_all_but() - all bits but one; @frame: as below. */
 static inline uint64_t word_all_but(uint64_t frame)
 {
@@ -62,7 +76,8 @@ static inline uint64_t lowest_bits(uint64_t bits, uint64_t n)
 	return bits & ~rest;
 }
 
-/** frame_use() - of one frame. Without the heap's lock only a hint, but for a held frame's holder. */
+/** frame_use() - of one frame. Without the heap's lock only a hint, but for a held frame's holder.
+ */
 static inline enum frame_use frame_use(const struct chunk *chunk, unsigned frame)
 {
 	const struct frame_word *word = &chunk->word[frame / 64];

@@ -43,7 +43,6 @@ unsigned heapchunk_take_last(struct pageheap *heap, uint64_t below, unsigned max
 
 	pageheap_update(heap);
 	nr = sumtree_last_full(&heap->tree, below);
-
 	while (nr != SUM_NOT_FOUND && n < max && (!n || nr + 1 == *first)) {
 		uint64_t pfn = nr * CHUNK_FRAMES;
 

@@ -36,6 +36,7 @@
 #include "mm/heapchunk.h"
 #include "mm/hotplug.h"
 #include "mm/numa.h"
+#include "mm/pagemap.h"
 #include "mm/pressure.h"
 
 #define MAX_PIECES 4
@@ -207,6 +208,8 @@ static void forget_arenas(struct memmap *map, const struct block *b)
 	memmap_settle();
 	for (; hidden; hidden = next) {
 		next = hidden->hidden;
+		if (map == &main_map)
+			pagemap_forget(hidden);
 		arena_drop(hidden);
 	}
 }
@@ -232,6 +235,7 @@ static int block_arrive(struct memmap *map, struct block *b)
 			ret = block_publish(map, b, MEM_USE_FREE);
 		if (!ret) {
 			count_reserved(map, b->node, (b->end - b->base - b->meta) >> FRAME_SHIFT);
+			(void)atomic_fetch_add(&map->arrived[b->node], 1);
 			memmap_tell_growth(map);
 			return 0;
 		}
@@ -288,7 +292,8 @@ static bool block_find(struct memmap *map, phys_addr_t base, uint64_t size, stru
 	}
 	if (r.base + r.size != base + size)
 		return false;
-	return !memmap_range(map, base + size, &r) || r.base != base + size || !r.arrived || r.first;
+	return !memmap_range(map, base + size, &r) || r.base != base + size || !r.arrived ||
+	       r.first;
 }
 
 /* The part of a range that lies in one chunk; chunks without a record are passed over. */
@@ -313,29 +318,29 @@ static bool part_from(struct memmap *map, phys_addr_t at, phys_addr_t end, struc
 	return false;
 }
 
-#define for_each_chunk_part(p, map, from, end)                                                     \
-	for (struct chunk_part p = { .base = from };                                               \
-	     part_from(map, p.base, end, &p);                                                      \
+#define for_each_chunk_part(p, map, from, end)                                        \
+	for (struct chunk_part p = { .base = from }; part_from(map, p.base, end, &p); \
 	     p.base += (uint64_t)p.n << FRAME_SHIFT)
 
 /* Held by a caller, or by somebody who has not given it back; caches do not count. */
 static bool in_use(struct memmap *map, phys_addr_t base, phys_addr_t end)
 {
-	for_each_chunk_part(p, map, base, end) {
+	for_each_chunk_part(p, map, base, end)
+	{
 		if (p.chunk->owner == CHUNK_CALLER || p.chunk->busy)
 			return true;
-		if (chunk_count_used(p.chunk) &&
-		    atomic_load(&p.chunk->whole) != CHUNK_WHOLE_CACHED)
+		if (chunk_count_used(p.chunk) && atomic_load(&p.chunk->whole) != CHUNK_WHOLE_CACHED)
 			return true;
 	}
 	return false;
 }
 
 /* What was taken but did not become Reserved goes back. */
-static void give_back(struct memmap *map, struct pageheap *heap, phys_addr_t base,
-		      phys_addr_t end, uint32_t taken)
+static void give_back(struct memmap *map, struct pageheap *heap, phys_addr_t base, phys_addr_t end,
+		      uint32_t taken)
 {
-	for_each_chunk_part(p, map, base, end) {
+	for_each_chunk_part(p, map, base, end)
+	{
 		unsigned first = frame_in_chunk(p.base), run;
 
 		if (!(taken >> (p.base >> CHUNK_SHIFT & (ARENA_CHUNKS - 1)) & 1))
@@ -355,7 +360,8 @@ static uint64_t next_claimed(struct memmap *map, phys_addr_t *at, phys_addr_t en
 {
 	uint64_t size = 0;
 
-	for_each_chunk_part(p, map, *at, end) {
+	for_each_chunk_part(p, map, *at, end)
+	{
 		unsigned first = frame_in_chunk(p.base);
 		enum mem_state state = chunk_frame_state(p.chunk, first);
 
@@ -376,21 +382,21 @@ static uint64_t count_state(struct memmap *map, phys_addr_t base, phys_addr_t en
 {
 	uint64_t n = 0;
 
-	for_each_chunk_part(p, map, base, end)
-		n += chunk_count_state(p.chunk, frame_in_chunk(p.base), p.n, state);
+	for_each_chunk_part(p, map, base, end) n +=
+		chunk_count_state(p.chunk, frame_in_chunk(p.base), p.n, state);
 	return n;
 }
 
 /* The block's part of one arena: all that the heap has of it becomes Reserved. */
-static int empty_arena(struct memmap *map, struct pageheap *heap, phys_addr_t base,
-		       phys_addr_t end)
+static int empty_arena(struct memmap *map, struct pageheap *heap, phys_addr_t base, phys_addr_t end)
 {
 	phys_addr_t at = base;
 	uint32_t taken = 0;
 	uint64_t size;
 	int ret = 0;
 
-	for_each_chunk_part(p, map, base, end) {
+	for_each_chunk_part(p, map, base, end)
+	{
 		unsigned first = frame_in_chunk(p.base);
 
 		if (!chunk_count_state(p.chunk, first, p.n, MEM_READY))
@@ -413,8 +419,7 @@ static int empty_arena(struct memmap *map, struct pageheap *heap, phys_addr_t ba
 	return ret;
 }
 
-static int empty_piece(struct memmap *map, struct pageheap *heap, phys_addr_t base,
-		       phys_addr_t end)
+static int empty_piece(struct memmap *map, struct pageheap *heap, phys_addr_t base, phys_addr_t end)
 {
 	int ret = 0;
 
@@ -460,14 +465,16 @@ static void block_depart(struct memmap *map, struct pageheap *heap, void (*drain
 			    reserved_frames(map, b->middle + b->meta, b->end);
 
 	heapchunk_unseat(heap, b->base, b->end);
-	for_each_chunk_part(p, map, b->base, b->end) {
+	for_each_chunk_part(p, map, b->base, b->end)
+	{
 		unsigned long flags = spin_lock_irqsave(&map->lock);
 
 		chunk_set_states(p.chunk, 0, CHUNK_FRAMES, MEM_NONE);
-		p.chunk->owner = CHUNK_FREE;
+		atomic_store_relaxed(&p.chunk->owner, CHUNK_FREE);
 		spin_unlock_irqrestore(&map->lock, flags);
 	}
 	count_reserved(map, b->node, -reserved);
+	(void)atomic_fetch_sub(&map->arrived[b->node], 1);
 	memmap_splice(map, b->base, b->end - b->base, NULL, 0);
 	/* Caches remember words of bits that frames went through. */
 	drain();

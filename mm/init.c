@@ -11,12 +11,15 @@
 #include <spanheap/page.h>
 
 #include "mm/addrstate.h"
+#include "mm/fault.h"
+#include "mm/kmem_cache.h"
 #include "mm/log.h"
 #include "mm/mcache.h"
 #include "mm/numa.h"
 #include "mm/pagecache.h"
 #include "mm/pageheap.h"
 #include "mm/pressure.h"
+#include "mm/tiny.h"
 
 /* Enough for a GiB of frames in use; more is claimed when that is used up. */
 #define FIRST_METADATA (128UL << 10)
@@ -43,6 +46,13 @@ static uint64_t nodes_of_ram(void)
 	for (size_t i = 0; i < boot_memblock.memory.n; i++)
 		present |= 1ULL << boot_memblock.memory.r[i].node;
 	return present;
+}
+
+static void hide_caches(void)
+{
+	pagecache_hide();
+	mcache_hide();
+	kmem_cache_divert();
 }
 
 int mm_init(void)
@@ -73,6 +83,8 @@ int mm_init(void)
 	pressure_init();
 	pagecache_init_none();
 	mcache_init();
+	tiny_init();
+	mm_fail_hide = hide_caches;
 	initialised = true;
 	return 0;
 }
@@ -86,6 +98,8 @@ int mm_init_cpu(void)
 
 void mm_exit_cpu(void)
 {
+	tiny_flush_cpu();
+	kmem_cache_flush_cpu();
 	mcache_exit_cpu();
 	pagecache_exit_cpu();
 }

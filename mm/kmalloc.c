@@ -13,10 +13,12 @@
 
 #include "lib/string.h"
 #include "mm/fault.h"
+#include "mm/framebits.h"
 #include "mm/log.h"
 #include "mm/mcache.h"
 #include "mm/misuse.h"
 #include "mm/numa.h"
+#include "mm/tiny.h"
 
 /* Flags that ask for more than any window can give. */
 #define GFP_ODD (__GFP_ZERO | __GFP_NOSCAN | GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
@@ -41,7 +43,8 @@ uint64_t kmalloc_failed_calls(void)
 static void *alloc_large(size_t size, size_t align, gfp_t gfp)
 {
 	size_t npages = size / PAGE_SIZE + !!(size % PAGE_SIZE);
-	struct span *span = span_create_large(npages, align, gfp);
+	struct span *span =
+		span_create_large(npages, is_pow2(size) ? MAX(size, align) : align, gfp);
 
 	if (!span)
 		return NULL;
@@ -65,18 +68,23 @@ static inline bool take_from_window(size_t offset, void **object)
 /* Every request that its window could not serve at once. */
 static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 {
-	unsigned class = align > 16 ? size_class_aligned(size, align) : kmalloc_class(size);
+	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
 	unsigned index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
 	void *object = NULL;
+	bool spared;
 
 	if (!size)
 		return zerobase;
+	spared = mm_fail_spare(gfp);
 	if (!mm_should_fail(gfp)) {
 		if (unlikely(!class || gfp & GFP_PLACE))
 			object = alloc_large(size, align, gfp);
+		else if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1)
+			object = tiny_alloc(size, gfp);
 		else
 			object = mcache_alloc(&kmalloc_classes[index], gfp);
 	}
+	mm_fail_resume(spared);
 	if (!object) {
 		if (gfp & __GFP_NOFAIL)
 			mm_panic("out of memory: %zu bytes, flags 0x%x", size, gfp);
@@ -136,14 +144,24 @@ static int free_large(struct span *span, phys_addr_t pa)
 	return -1;
 }
 
-/* -1, or what is wrong with freeing what the short way could not. */
-static int free_slowly(phys_addr_t pa)
+/* Could an object have been at @pa, whose span is gone? Not if its page is somebody's again. */
+static bool is_free(phys_addr_t pa)
 {
-	struct span *span = pagemap_find(pa);
+	const struct chunk *chunk = chunk_find(&main_map.index, pa);
+
+	return pa % 8 == 0 && frame_use(chunk, frame_in_chunk(pa)) >= FRAME_FREE;
+}
+
+int span_free_slowly(struct span *span, phys_addr_t pa)
+{
 	uint64_t product;
 
+	if (span->cpu == SPAN_LARGE)
+		return free_large(span, pa);
+	if (span->class == &tiny_class)
+		return tiny_free(span, pa);
 	if (!span->magic)
-		return span->cpu == SPAN_LARGE ? free_large(span, pa) : MM_INVALID_FREE;
+		return span != &null_span && is_free(pa) ? MM_DOUBLE_FREE : MM_INVALID_FREE;
 	product = (pa - span->base) * span->magic;
 	if ((uint32_t)product >= span->magic)
 		return MM_INVALID_FREE;
@@ -159,6 +177,10 @@ static __attribute__((noinline)) void free_odd(const void *p, size_t size, const
 	bool done = false;
 	int bad;
 
+	if (span->class == &tiny_class) {
+		bad = tiny_free((struct span *)span, pa);
+		goto out;
+	}
 	if ((uint32_t)product < span->magic) {
 		port_pin();
 		done = stack_push((struct span *)span, (unsigned)(product >> 32), p);
@@ -166,53 +188,17 @@ static __attribute__((noinline)) void free_odd(const void *p, size_t size, const
 	}
 	if (done || !p || p == zerobase)
 		return;
-	bad = free_slowly(pa);
+	bad = span_free_slowly(pagemap_find(pa), pa);
+out:
 	if (bad >= 0)
 		mm_report_misuse((enum mm_misuse)bad, p, size, caller);
 }
 
-/* Is the object, which is in use by its span's bits, in a window? Or the span to be listed? */
-static inline bool needs_care(const struct span *span, uint64_t index)
-{
-	const struct window *window = span->window;
-
-	if (likely(!bit_of(window->bits, index)))
-		return false;
-	/* The same bit of another word says nothing. */
-	return window->span != span || window->word == index / 64;
-}
-
-/*
- * All of a free, if this CPU owns the span and nothing changes but a bit.
- *
- * Written for few instructions: @p stays in its register for the long way, the
- * magic is compared in memory, and the word's number is kept apart from the
- * product that it comes from, lest the compiler make one address of both. What
- * it found is not handed to the long way, which would cost the short one.
- */
 static inline bool free_quickly(const void *p)
 {
 	phys_addr_t pa = virt_to_phys(p);
-	struct span *span = pagemap_lookup(pa);
-	uint64_t product = (pa - span->base) * span->magic, index, word;
-	bool done = false;
 
-	/* Exact for a multiple of the size, and below the magic for no other offset. */
-	if (unlikely((uint32_t)product >= atomic_load_relaxed(&span->magic)))
-		return false;
-	port_pin();
-	if (likely(span->cpu == port_cpu())) {
-		index = word = product >> 32;
-		HIDE_VALUE(word);
-		word /= 64;
-		if (likely(bit_of(span->used[word], index)) && likely(!needs_care(span, index))) {
-			if (unlikely(cpu_local_and(&span->used[word], all_but(index))))
-				mcache_word_empty(p, span);
-			done = true;
-		}
-	}
-	port_unpin();
-	return done;
+	return span_free_quickly(pagemap_lookup(pa), pa, p);
 }
 
 void kfree(const void *p)
@@ -228,27 +214,33 @@ size_t ksize(const void *p)
 	if (!p || p == zerobase)
 		return 0;
 	span = pagemap_find(virt_to_phys(p));
+	if (span->class == &tiny_class)
+		return tiny_size(span, virt_to_phys(p));
 	return span->class ? span->size : span->size * PAGE_SIZE;
+}
+
+/* Would @size have got an object of this span: of the same class, or as many pages? */
+static bool size_fits(const void *p, size_t size)
+{
+	struct span *span = pagemap_find(virt_to_phys(p));
+	const struct span_class *class = span->class;
+
+	if (!pagemap_is_span(span))
+		return true;
+	if (!class)
+		return size && (size - 1) / PAGE_SIZE + 1 == span->size;
+	if (class == &tiny_class)
+		return size == tiny_size(span, virt_to_phys(p));
+	if (class->cache)
+		return size && size <= span->size;
+	return kmalloc_class(size) == class->index / 2;
 }
 
 void kfree_sized(const void *p, size_t size)
 {
-	const struct span *span = pagemap_find(virt_to_phys(p));
-	bool fits;
-
-	if (!p || p == zerobase) {
-		if (size)
-			mm_report_misuse(MM_WRONG_SIZE, p, size, __builtin_return_address(0));
+	if (!p || (p == zerobase && !size))
 		return;
-	}
-	/* Any size that would have got the same class or as many pages. */
-	if (span == &null_span)
-		fits = true;
-	else if (span->class)
-		fits = size && size <= span->size && (span->class->cache || kmalloc_class(size) == span->class->index / 2);
-	else
-		fits = size > KMALLOC_MAX_SMALL && (size - 1) / PAGE_SIZE + 1 == span->size;
-	if (!fits)
+	if (p == zerobase || !size_fits(p, size))
 		mm_report_misuse(MM_WRONG_SIZE, p, size, __builtin_return_address(0));
 	else if (unlikely(!free_quickly(p)))
 		free_odd(p, size, __builtin_return_address(0));

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
 /* Per-CPU object caches; see mcache.h for the picture and the protocol. */
-#include <spanheap/slab.h>
-
 #include "lib/string.h"
 #include "mm/fault.h"
 #include "mm/mcache.h"
 #include "mm/mcentral.h"
 #include "mm/metaframe.h"
 #include "mm/misuse.h"
+#include "mm/tiny.h"
 
 /* Of empty spans a CPU keeps at most this much, and of partial ones per class so many. */
 #define SPARE_BYTES (512UL << 10)
 #define PARTIAL_MAX 64
 
-struct span_class kmalloc_classes[SPAN_CLASSES];
 const struct mcache empty_mcache;
 
 static struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
@@ -22,10 +20,10 @@ static struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
 void *port_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
 #endif
 
-/* An object that was freed twice, found when the two frees met. */
-struct met {
-	const void *object;
-};
+struct cpu_heap *mcache_heap(unsigned cpu)
+{
+	return &cpu_heaps[cpu];
+}
 
 static struct cpu_heap *my_heap(void)
 {
@@ -39,11 +37,6 @@ static struct span_list *partial_of(struct cpu_heap *heap, const struct span_cla
 	return class->cpu ? &class->cpu[heap - cpu_heaps]->partial : &heap->partial[class->index];
 }
 
-static bool is_real(const struct window *window)
-{
-	return window != &window_listed && window != &window_unlisted;
-}
-
 static size_t span_bytes(const struct span *span)
 {
 	return span->class->npages * PAGE_SIZE;
@@ -51,7 +44,7 @@ static size_t span_bytes(const struct span *span)
 
 static void list_partial(struct cpu_heap *heap, struct span *span)
 {
-	span->window = &window_listed;
+	span->window = span_listed_window(span);
 	span_list_add(partial_of(heap, span->class), span);
 }
 
@@ -65,45 +58,27 @@ static void unlist_partial(struct cpu_heap *heap, struct span *span)
 	}
 }
 
-/* Fold in one word's remote frees; what is free already was freed twice. */
-static void fold_word(struct span *span, unsigned word, struct met *met)
-{
-	uint64_t *remote = &span_remote(span)[word];
-	const struct window *window = span->window;
-	uint64_t freed, twice;
-
-	if (likely(!atomic_load_relaxed(remote)))
-		return;
-	freed = atomic_xchg(remote, 0);
-	twice = freed & ~span->used[word];
-	for (uint64_t left = span->class->stack_window ? freed : 0; left; left &= left - 1)
-		if (span_stacked(span)[lowest_bit(left)])
-			twice |= left & -left;
-	if (is_real(window) && window->word == word)
-		twice |= freed & window->bits;
-	if (unlikely(twice))
-		met->object = span_object(span, word * 64UL + ctz64(twice));
-	(void)cpu_local_and(&span->used[word], ~(freed & ~twice));
-}
-
 /* Move a word's free objects into the window. */
 static bool load_word(struct cpu_heap *heap, struct window *window, struct span *span,
 		      unsigned word, struct met *met)
 {
 	uint64_t bits;
 
-	fold_word(span, word, met);
+	span_fold_word(span, word, met);
 	bits = ~atomic_load_relaxed(&span->used[word]) & span_word_mask(span, word);
 	if (!bits)
 		return false;
-	cpu_local_or(&span->used[word], bits);
 	window->base = (uintptr_t)span_object(span, word * 64UL);
 	window->size = span->size;
-	window->word = word;
+	window->word = (uint16_t)word;
+	window->nobjs = (uint16_t)MIN(64U, span->nobjs - word * 64U);
 	window->span = span;
 	span->window = window;
+	/* At no moment neither free nor in the window: an NMI may free one of them twice. */
 	compiler_barrier();
 	window->bits = bits;
+	compiler_barrier();
+	cpu_local_or(&span->used[word], bits);
 	heap->loaded += popcount64(bits);
 	return true;
 }
@@ -123,15 +98,16 @@ static bool load_stack(struct cpu_heap *heap, struct object_stack *stack, struct
 {
 	uint64_t bits;
 
-	fold_word(span, 0, met);
+	span_fold_word(span, 0, met);
 	bits = ~atomic_load_relaxed(&span->used[0]) & span_word_mask(span, 0);
 	for (; bits && stack->n < STACK_SLOTS; bits &= bits - 1) {
 		unsigned index = lowest_bit(bits);
 
+		span_stacked(span)[index] |= STACKED;
+		compiler_barrier();
 		cpu_local_or(&span->used[0], 1ULL << index);
-		span_stacked(span)[index] = 1;
-		stack->slot[stack->n++] = (struct stack_slot){ span_object(span, index),
-							       span_stacked(span) + index };
+		stack->slot[stack->n++] =
+			(struct stack_slot){ span_object(span, index), span_stacked(span) + index };
 		heap->loaded++;
 	}
 	if (bits)
@@ -139,19 +115,61 @@ static bool load_stack(struct cpu_heap *heap, struct object_stack *stack, struct
 	return stack->n;
 }
 
-/* Back to their spans with the objects of a stack down to @keep. */
-static void unload_stack(struct cpu_heap *heap, struct object_stack *stack, unsigned keep)
+/* Put a claimed span where its owner looks, whoever that is by now. Pinned. */
+static void post(struct span *span, struct met *met)
 {
-	while (stack->n > keep) {
+	for (;;) {
+		uint32_t cpu = span_owner(span);
+		struct span *first;
+
+		/* mcentral's lock may be held by what an NMI interrupted: its CPU does it later. */
+		if (cpu == SPAN_CENTRAL && port_context() == MM_NMI)
+			cpu = port_cpu();
+		if (cpu == SPAN_CENTRAL) {
+			if (mcentral_settle(span, met))
+				return;
+			continue;
+		}
+		if (span_owner(span) == cpu)
+			atomic_store(&span->cpu, cpu | SPAN_MAIL);
+		first = atomic_load(&cpu_heaps[cpu].inbox);
+		do
+			atomic_store(&span->inbox_next, first ? first : SPAN_CLAIMED);
+		while (!atomic_cas(&cpu_heaps[cpu].inbox, &first, span));
+		return;
+	}
+}
+
+/* A remote free, and a message to the owner unless one is under way. Pinned. */
+static bool free_afar(struct span *span, unsigned index, struct met *met)
+{
+	uint64_t bit = 1ULL << index % 64;
+
+	if (atomic_fetch_or(&span_remote(span)[index / 64], bit) & bit)
+		return false;
+	if (!atomic_load(&span->inbox_next) && span_claim(span))
+		post(span, met);
+	return true;
+}
+
+/* Back to their spans with the objects of a stack. A span may have been given up meanwhile. */
+static void unload_stack(struct cpu_heap *heap, struct object_stack *stack, struct met *met)
+{
+	while (stack->n) {
 		struct stack_slot *slot = &stack->slot[--stack->n];
 		struct span *span = pagemap_find(virt_to_phys(slot->object));
 		unsigned index = (unsigned)(slot->mark - span_stacked(span));
 
-		*slot->mark = 0;
+		*slot->mark &= ~STACKED;
 		heap->loaded--;
+		if (span_owner(span) != (uint32_t)(heap - cpu_heaps)) {
+			(void)free_afar(span, index, met);
+			continue;
+		}
 		if (span->window == &window_unlisted)
 			list_partial(heap, span);
-		if (cpu_local_and(&span->used[0], ~(1ULL << index)) && !span->spare) {
+		if (cpu_local_and(&span->used[0], ~(1ULL << index)) && span_is_listed(span) &&
+		    !span->spare) {
 			span->spare = 1;
 			heap->spare_bytes += span_bytes(span);
 		}
@@ -159,17 +177,20 @@ static void unload_stack(struct cpu_heap *heap, struct object_stack *stack, unsi
 }
 
 /* Take the window off its span and give what it did not hand out back. */
-static void unload(struct cpu_heap *heap, struct window *window)
+static void unload(struct cpu_heap *heap, struct window *window, struct met *met)
 {
 	struct span *span = window->span;
 	uint64_t bits;
 
 	if (!span) {
 		if (window->base)
-			unload_stack(heap, (struct object_stack *)window->base, 0);
+			unload_stack(heap, (struct object_stack *)window->base, met);
 		return;
 	}
+	window->nobjs = 0;
+	compiler_barrier();
 	bits = cpu_local_xchg(&window->bits, 0);
+	span_note_window(span, window->word, bits);
 	heap->loaded -= popcount64(bits);
 	(void)cpu_local_and(&span->used[window->word], ~bits);
 	window->span = NULL;
@@ -177,13 +198,6 @@ static void unload(struct cpu_heap *heap, struct window *window)
 	span->window = &window_unlisted;
 	if (span_has_free(span))
 		list_partial(heap, span);
-}
-
-static bool claim(struct span *span)
-{
-	struct span *unclaimed = NULL;
-
-	return atomic_cas(&span->inbox_next, &unclaimed, SPAN_CLAIMED);
 }
 
 /*
@@ -195,7 +209,7 @@ static struct span *became_empty(struct cpu_heap *heap, struct span *span)
 	if (span->spare)
 		return NULL;
 	if (heap->spare_bytes + span_bytes(span) > SPARE_BYTES && port_context() == MM_TASK &&
-	    claim(span)) {
+	    span_claim(span)) {
 		unlist_partial(heap, span);
 		return span;
 	}
@@ -204,7 +218,10 @@ static struct span *became_empty(struct cpu_heap *heap, struct span *span)
 	return NULL;
 }
 
-/* Spans in which others have freed: list those that have something free now. */
+/*
+ * Spans in which others have freed: list those that have something free now. A
+ * span that is not ours is one that an NMI could not settle.
+ */
 static void drain_inbox(struct cpu_heap *heap, struct met *met)
 {
 	struct span *span, *next;
@@ -213,12 +230,17 @@ static void drain_inbox(struct cpu_heap *heap, struct met *met)
 		return;
 	span = atomic_xchg(&heap->inbox, NULL);
 	for (; span && span != SPAN_CLAIMED; span = next) {
-		next = atomic_xchg(&span->inbox_next, NULL);
-		for (unsigned w = 0; w < span->nwords; w++)
-			fold_word(span, w, met);
+		next = atomic_load(&span->inbox_next);
+		if (span_owner(span) != (uint32_t)(heap - cpu_heaps)) {
+			post(span, met);
+			continue;
+		}
+		atomic_store(&span->cpu, (uint32_t)(heap - cpu_heaps));
+		(void)atomic_xchg(&span->inbox_next, NULL);
+		span_fold_remote(span, met);
 		if (span->window == &window_unlisted && span_has_free(span))
 			list_partial(heap, span);
-		if (span->window == &window_listed && span_is_empty(span)) {
+		if (span_is_listed(span) && span_is_empty(span)) {
 			struct span *end = became_empty(heap, span);
 
 			if (end)
@@ -245,9 +267,10 @@ static bool load_window(struct cpu_heap *heap, struct span_class *class, struct 
 
 	drain_inbox(heap, met);
 	if (span) {
+		span_note_window(span, window->word, 0);
 		if (load_span(heap, window, span, window->word + 1, met))
 			return true;
-		unload(heap, window);
+		unload(heap, window, met);
 	}
 	while ((span = partial->first)) {
 		unlist_partial(heap, span);
@@ -294,53 +317,86 @@ static void set_stacks(struct mcache *mcache)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < SPAN_CLASSES; i++)
+	for (unsigned i = 0; i < SPAN_CLASSES && port_context() != MM_NMI; i++)
 		if (kmalloc_classes[i].stack_window)
 			mcache->window[i].base = (uintptr_t)&mcache->stack[n++];
 }
 
-/* A context of this CPU allocates for the first time. */
+/* Memory for the windows of the running context, or of a class, that has none yet. */
+static void *new_windows(const struct span_class *class)
+{
+	struct mcache *mcache;
+
+	if (class->cpu)
+		return class_cpu_alloc();
+	mcache = metaframe_alloc_run(mcache_frames());
+	if (mcache) {
+		memset(mcache, 0, sizeof(*mcache));
+		set_stacks(mcache);
+	}
+	return mcache;
+}
+
+/* A context of this CPU allocates for the first time, or the CPU from a class of its own. */
 static bool first_use(struct span_class *class)
 {
-	size_t nframes = class->cpu ? 1 : mcache_frames();
-	void *memory = metaframe_alloc_run(nframes);
+	void *memory = new_windows(class);
 	struct cpu_heap *heap;
 	unsigned long flags;
 
 	if (!memory)
 		return false;
-	memset(memory, 0, nframes * FRAME_SIZE);
 	flags = port_irq_save();
 	heap = my_heap();
-	if (class->cpu && !class->cpu[heap - cpu_heaps]) {
-		atomic_store(&class->cpu[heap - cpu_heaps], memory);
-		memory = NULL;
-	} else if (!class->cpu && heap->mcache[port_context()] == &empty_mcache) {
-		set_stacks(memory);
+	if (class->cpu) {
+		struct class_cpu *none = NULL;
+
+		/* An NMI may have been here first. */
+		if (atomic_cas(&class->cpu[heap - cpu_heaps], &none, memory))
+			memory = NULL;
+	} else if (heap->mcache[port_context()] == &empty_mcache) {
+		((struct mcache *)memory)->slot = MCACHE_SLOT(port_cpu(), port_context());
 		heap->mcache[port_context()] = memory;
-		port_cache_set(port_context(), memory);
+		if (!atomic_load_relaxed(&mm_fail_armed))
+			port_cache_set(port_context(), memory);
 		memory = NULL;
 	}
 	port_irq_restore(flags);
-	if (memory)
-		metaframe_free_run(memory, nframes);
+	if (memory && class->cpu)
+		class_cpu_free(memory);
+	else if (memory)
+		metaframe_free_run(memory, mcache_frames());
 	return true;
 }
 
+unsigned mcache_slot(void)
+{
+	const struct mcache *mcache = port_cache();
+
+	if (mcache == &empty_mcache && first_use(&kmalloc_classes[1]))
+		mcache = port_cache();
+	return mcache->slot;
+}
+
 /* One object out of @window, which has some; nothing stays in it while failures are injected. */
-static void *take_one(struct cpu_heap *heap, struct window *window)
+static void *take_one(struct cpu_heap *heap, struct window *window, struct met *met)
 {
 	void *object = NULL;
 
 	if (!window_take(window, &object))
 		stack_pop(window, &object);
-	if (unlikely(atomic_load_relaxed(&mm_fail_armed)))
-		unload(heap, window);
+	if (window->span &&
+	    (window->span->class->stack_window ||
+	     (unlikely(atomic_load_relaxed(&mm_fail_armed)) && window->span->class->cpu)))
+		unload(heap, window, met);
 	return object;
 }
 
-/* Any of what the CPU has; *first_time: the context has no windows yet. */
-static void *refill_from_spans(struct span_class *class, struct span *fresh, bool *first_time)
+/*
+ * Any of what the CPU has, and *fresh, which is the CPU's then and NULL here;
+ * *first_time: the context has no windows yet.
+ */
+static void *refill_from_spans(struct span_class *class, struct span **fresh, bool *first_time)
 {
 	struct cpu_heap *heap;
 	struct window *window;
@@ -348,20 +404,26 @@ static void *refill_from_spans(struct span_class *class, struct span *fresh, boo
 	unsigned long flags;
 	void *object = NULL;
 
+	*first_time = false;
 	port_pin();
 	heap = my_heap();
 	if (!spin_lock_context(&heap->lock, &flags)) {
 		port_unpin();
 		return NULL;
 	}
+	mcache_unhide(heap);
 	window = my_window(heap, class);
 	*first_time = !window;
-	if (fresh && window) {
-		atomic_store(&fresh->cpu, (uint32_t)(heap - cpu_heaps));
-		list_partial(heap, fresh);
+	if (*fresh && window) {
+		atomic_store(&(*fresh)->cpu, (uint32_t)(heap - cpu_heaps));
+		list_partial(heap, *fresh);
+		atomic_store(&(*fresh)->inbox_next, NULL);
+		*fresh = NULL;
 	}
-	if (window && (window->bits || load_window(heap, class, window, &met)))
-		object = take_one(heap, window);
+	if (window)
+		object = take_one(heap, window, &met);
+	if (window && !object && load_window(heap, class, window, &met))
+		object = take_one(heap, window, &met);
 	spin_unlock_irqrestore(&heap->lock, flags);
 	port_unpin();
 	report_met(&met);
@@ -370,19 +432,18 @@ static void *refill_from_spans(struct span_class *class, struct span *fresh, boo
 
 void *mcache_alloc(struct span_class *class, gfp_t gfp)
 {
+	struct span *fresh = NULL;
 	bool first_time;
-	void *object = refill_from_spans(class, NULL, &first_time);
+	void *object = refill_from_spans(class, &fresh, &first_time);
 
 	while (!object) {
-		struct span *fresh;
-
 		if (first_time && !first_use(class))
 			return NULL;
 		fresh = first_time ? NULL : span_create(class, gfp);
 		if (!first_time && !fresh)
 			return NULL;
-		object = refill_from_spans(class, fresh, &first_time);
-		if (!object && fresh && atomic_load(&fresh->cpu) == SPAN_NOBODY) {
+		object = refill_from_spans(class, &fresh, &first_time);
+		if (fresh) {
 			/* An NMI that could not lock, or a CPU without windows. */
 			span_destroy(fresh);
 			if (!first_time)
@@ -394,27 +455,26 @@ void *mcache_alloc(struct span_class *class, gfp_t gfp)
 
 static int double_or_invalid(const struct span *span, unsigned index)
 {
-	return index < span->nobjs ? MM_DOUBLE_FREE : MM_INVALID_FREE;
+	return span_handed_out(span, index) ? MM_DOUBLE_FREE : MM_INVALID_FREE;
 }
 
 /* Free on the owning CPU; heap->lock is held. *end: span to be destroyed. */
-static int free_local(struct cpu_heap *heap, struct span *span, unsigned index, struct span **end)
+static int free_local(struct cpu_heap *heap, struct span *span, unsigned index, struct span **end,
+		      struct met *met)
 {
 	unsigned word = index / 64;
 	uint64_t bit = 1ULL << index % 64;
-	struct met met = { 0 };
 
-	fold_word(span, word, &met);
+	span_fold_word(span, word, met);
 	if (!(span->used[word] & bit))
 		return double_or_invalid(span, index);
-	if (is_real(span->window) && span->window->word == word && span->window->bits & bit)
-		return MM_DOUBLE_FREE;
-	if (span->class->stack_window && span_stacked(span)[index])
-		return MM_DOUBLE_FREE;
+	if (window_is_real(span->window) && span->window->word == word && span->window->bits & bit)
+		return double_or_invalid(span, index);
+	if (span->class->stack_window && span_stacked(span)[index] & STACKED)
+		return double_or_invalid(span, index);
 	if (span->window == &window_unlisted)
 		list_partial(heap, span);
-	if (cpu_local_and(&span->used[word], ~bit) && span->window == &window_listed &&
-	    span_is_empty(span))
+	if (cpu_local_and(&span->used[word], ~bit) && span_is_listed(span) && span_is_empty(span))
 		*end = became_empty(heap, span);
 	return -1;
 }
@@ -427,77 +487,54 @@ static bool in_window(struct span *span, unsigned index, uint32_t cpu)
 	bool found;
 
 	window = atomic_load(&span->window);
-	if (!is_real(window) || !(atomic_load_relaxed(&window->bits) >> index % 64 & 1))
+	if (!window_is_real(window) || !(atomic_load_relaxed(&window->bits) >> index % 64 & 1))
 		return false;
 	if (!spin_lock_context(&cpu_heaps[cpu].lock, &flags))
 		return false;
 	window = span->window;
-	found = span->cpu == cpu && is_real(window) && window->word == index / 64 &&
+	found = span_owner(span) == cpu && window_is_real(window) && window->word == index / 64 &&
 		window->bits >> index % 64 & 1;
 	spin_unlock_irqrestore(&cpu_heaps[cpu].lock, flags);
 	return found;
 }
 
-/* Put a claimed span where its owner looks, whoever that is by now. */
-static void post(struct span *span)
-{
-	for (;;) {
-		uint32_t cpu = atomic_load(&span->cpu);
-		struct span *first;
-
-		if (cpu == SPAN_CENTRAL) {
-			if (mcentral_settle(span))
-				return;
-			continue;
-		}
-		first = atomic_load(&cpu_heaps[cpu].inbox);
-		do
-			atomic_store(&span->inbox_next, first ? first : SPAN_CLAIMED);
-		while (!atomic_cas(&cpu_heaps[cpu].inbox, &first, span));
-		return;
-	}
-}
-
-static int free_remote(struct span *span, unsigned index, uint32_t cpu)
+static int free_remote(struct span *span, unsigned index, uint32_t cpu, struct met *met)
 {
 	uint64_t bit = 1ULL << index % 64;
-	uint64_t *remote = &span_remote(span)[index / 64];
 
 	if (!(atomic_load(&span->used[index / 64]) & bit))
 		return double_or_invalid(span, index);
 	if (cpu != SPAN_CENTRAL && in_window(span, index, cpu))
-		return MM_DOUBLE_FREE;
-	if (span->class->stack_window && span_stacked(span)[index])
-		return MM_DOUBLE_FREE;
-	if (atomic_fetch_or(remote, bit) & bit)
-		return MM_DOUBLE_FREE;
-	if (!atomic_load(&span->inbox_next) && claim(span))
-		post(span);
-	return -1;
+		return double_or_invalid(span, index);
+	if (span->class->stack_window && span_stacked(span)[index] & STACKED)
+		return double_or_invalid(span, index);
+	return free_afar(span, index, met) ? -1 : MM_DOUBLE_FREE;
 }
 
 int mcache_free(struct span *span, unsigned index)
 {
 	struct cpu_heap *heap;
 	struct span *end = NULL;
+	struct met met = { 0 };
 	unsigned long flags;
 	uint32_t cpu;
 	int bad;
 
 	port_pin();
 	heap = my_heap();
-	cpu = atomic_load(&span->cpu);
+	cpu = span_owner(span);
 	if (cpu == (uint32_t)(heap - cpu_heaps) && spin_lock_context(&heap->lock, &flags)) {
-		bad = free_local(heap, span, index, &end);
+		bad = free_local(heap, span, index, &end, &met);
 		spin_unlock_irqrestore(&heap->lock, flags);
 	} else if (cpu == SPAN_NOBODY || cpu == SPAN_LARGE) {
-		bad = MM_INVALID_FREE;
+		bad = MM_DOUBLE_FREE; /* it has ended since it was looked up */
 	} else {
-		bad = free_remote(span, index, cpu);
+		bad = free_remote(span, index, cpu, &met);
 	}
 	port_unpin();
 	if (end)
 		span_destroy(end);
+	report_met(&met);
 	return bad;
 }
 
@@ -524,19 +561,34 @@ void mcache_word_empty(const void *p, struct span *span)
 		span_destroy(end);
 }
 
+/*
+ * To mcentral, or to the page heap: a span that this CPU owns, has claimed and
+ * has not listed. heap->lock is held, and dropped meanwhile.
+ */
+static void give_up(struct cpu_heap *heap, struct span *span, unsigned long *flags, struct met *met)
+{
+	bool stays = mcentral_put(span, met);
+
+	spin_unlock_irqrestore(&heap->lock, *flags);
+	if (!stays)
+		span_destroy(span);
+	else if (span_let_go(span))
+		post(span, met);
+	*flags = spin_lock_irqsave(&heap->lock);
+}
+
 /* Give up every listed span of a list; heap->lock is held, and dropped meanwhile. */
-static void give_up_list(struct cpu_heap *heap, struct span_list *list, unsigned long *flags)
+static void give_up_list(struct cpu_heap *heap, struct span_list *list, unsigned long *flags,
+			 struct met *met)
 {
 	struct span *span = list->first, *next;
 
 	for (; span; span = next) {
 		next = span->next;
-		if (!claim(span))
+		if (!span_claim(span))
 			continue;
 		unlist_partial(heap, span);
-		spin_unlock_irqrestore(&heap->lock, *flags);
-		mcentral_put(span);
-		*flags = spin_lock_irqsave(&heap->lock);
+		give_up(heap, span, flags, met);
 		next = list->first;
 	}
 }
@@ -552,10 +604,10 @@ void mcache_flush(void)
 	flags = spin_lock_irqsave(&heap->lock);
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
 		for (unsigned i = 0; heap->mcache[c] != &empty_mcache && i < SPAN_CLASSES; i++)
-			unload(heap, &heap->mcache[c]->window[i]);
+			unload(heap, &heap->mcache[c]->window[i], &met);
 	drain_inbox(heap, &met);
 	for (unsigned i = 0; i < SPAN_CLASSES; i++)
-		give_up_list(heap, &heap->partial[i], &flags);
+		give_up_list(heap, &heap->partial[i], &flags, &met);
 	spin_unlock_irqrestore(&heap->lock, flags);
 	port_unpin();
 	report_met(&met);
@@ -574,9 +626,9 @@ void mcache_flush_class(struct span_class *class)
 	flags = spin_lock_irqsave(&heap->lock);
 	if (cpu) {
 		for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-			unload(heap, &cpu->window[c]);
+			unload(heap, &cpu->window[c], &met);
 		drain_inbox(heap, &met);
-		give_up_list(heap, &cpu->partial, &flags);
+		give_up_list(heap, &cpu->partial, &flags, &met);
 	}
 	spin_unlock_irqrestore(&heap->lock, flags);
 	port_unpin();
@@ -585,36 +637,6 @@ void mcache_flush_class(struct span_class *class)
 
 /* What kmalloc() looks up: where the window for a size is in struct mcache. */
 uint16_t mcache_offset[MCACHE_OFFSETS];
-
-static void fill_offsets(void)
-{
-	size_t at = 1;
-
-	for (unsigned class = 1; class < NR_SIZE_CLASSES; class++) {
-		uint16_t offset = (uint16_t)KMALLOC_WINDOW(class);
-
-		/* kmalloc() passes over one class; what would be its falls to the next. */
-		if (class == KMALLOC_SKIPPED_CLASS)
-			continue;
-		while (at * 8 <= size_classes[class].size)
-			mcache_offset[at++] = offset;
-	}
-}
-
-void mcache_init(void)
-{
-	fill_offsets();
-	for (unsigned i = 0; i < SPAN_CLASSES; i++) {
-		const struct size_class *row = &size_classes[i / 2];
-
-		if (!row->size)
-			continue;
-		span_class_init(&kmalloc_classes[i], row->size, row->npages, 1U << row->align_shift);
-		kmalloc_classes[i].index = (uint8_t)i;
-		if (row->nobjs <= STACK_MAX_OBJS)
-			kmalloc_classes[i].stack_window = (uint16_t)(i * sizeof(struct window));
-	}
-}
 
 int mcache_init_cpu(void)
 {
@@ -627,68 +649,22 @@ int mcache_init_cpu(void)
 	return 0;
 }
 
-/* Visit every span, in no order. What is made or ends meanwhile may be missed. */
-static void for_each_span(void (*fn)(struct span *span, void *arg), void *arg)
-{
-	for_each_arena(a, &main_map.index)
-		for (uint64_t at = a->base; at < a->base + ARENA_SIZE; at += PAGE_SIZE) {
-			struct span *span = pagemap_find(at);
-
-			if (span == &null_span && at % CHUNK_SIZE == 0 &&
-			    !chunk_find(&main_map.index, round_down(at, 2 * CHUNK_SIZE))->spans)
-				at += CHUNK_SIZE - PAGE_SIZE;
-			else if (span != &null_span && span->base == at)
-				fn(span, arg);
-		}
-}
-
-static void count_span(struct span *span, void *arg)
-{
-	struct mcache_counts *counts = arg;
-	const uint64_t *remote = span_remote(span);
-	const struct window *window = span->window;
-	uint64_t live = 0;
-
-	if (!span->class) {
-		counts->live++;
-		counts->live_bytes += span->size * PAGE_SIZE;
-		return;
-	}
-	for (unsigned w = 0; w < span->nwords; w++)
-		live += popcount64(span->used[w] & ~remote[w]);
-	if (is_real(window))
-		live -= popcount64(window->bits);
-	for (unsigned i = 0; span->class->stack_window && i < span->nobjs; i++)
-		live -= span_stacked(span)[i];
-	counts->live += live;
-	counts->live_bytes += live * span->size;
-}
-
-void mcache_count(struct mcache_counts *counts)
-{
-	*counts = (struct mcache_counts){ 0 };
-	for_each_span(count_span, counts);
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
-		const struct cpu_heap *heap = &cpu_heaps[cpu];
-
-		counts->allocs += heap->loaded;
-		for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-			for (unsigned i = 0; heap->mcache[c] && i < SPAN_CLASSES; i++)
-				counts->allocs -= popcount64(heap->mcache[c]->window[i].bits);
-		for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-			for (unsigned i = 0; heap->mcache[c] && i < STACK_CLASSES; i++)
-				counts->allocs += heap->mcache[c]->stack[i].pushed -
-						  heap->mcache[c]->stack[i].n;
-	}
-}
-
 /* A span that the CPU still owns goes to mcentral. */
 static void disown(struct span *span, void *arg)
 {
 	struct cpu_heap *heap = arg;
 
-	if (span->class && span->cpu == (uint32_t)(heap - cpu_heaps) && claim(span))
-		mcentral_put(span);
+	struct met met = { 0 };
+	unsigned long flags = spin_lock_irqsave(&heap->lock);
+
+	if (span->class && span_owner(span) == (uint32_t)(heap - cpu_heaps) &&
+	    !window_is_real(span->window) && span_claim(span)) {
+		if (span_is_listed(span))
+			unlist_partial(heap, span);
+		give_up(heap, span, &flags, &met);
+	}
+	spin_unlock_irqrestore(&heap->lock, flags);
+	report_met(&met);
 }
 
 void mcache_exit_cpu(void)
@@ -698,7 +674,7 @@ void mcache_exit_cpu(void)
 	mcache_flush();
 	port_pin();
 	heap = my_heap();
-	for_each_span(disown, heap);
+	span_for_each(disown, heap);
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
 		if (heap->mcache[c] != &empty_mcache) {
 			void *memory = heap->mcache[c];

@@ -14,84 +14,78 @@ static void list_span(struct mcentral *central, struct span *span)
 {
 	bool free = span_has_free(span);
 
-	span->window = free ? &window_listed : &window_unlisted;
+	span->window = free ? span_listed_window(span) : &window_unlisted;
 	span_list_add(free ? &central->partial : &central->full, span);
 }
 
 static void unlist_span(struct mcentral *central, struct span *span)
 {
-	span_list_del(span->window == &window_listed ? &central->partial : &central->full, span);
+	span_list_del(span_is_listed(span) ? &central->partial : &central->full, span);
 }
 
-static bool has_remote(struct span *span)
+/* Fold in what was freed; list it, unless it is empty. central->lock is held. */
+static bool refresh_span(struct mcentral *central, struct span *span, struct met *met)
 {
-	const uint64_t *remote = span_remote(span);
-
-	for (unsigned w = 0; w < span->nwords; w++)
-		if (atomic_load(&remote[w]))
-			return true;
-	return false;
+	span_fold_remote(span, met);
+	if (span_is_empty(span))
+		return false;
+	list_span(central, span);
+	return true;
 }
 
-/* Let go of the claim. True if it was taken again, for frees that came meanwhile. */
-static bool let_go(struct span *span)
+bool mcentral_settle(struct span *span, struct met *met)
 {
-	struct span *unclaimed = NULL;
-
-	(void)atomic_xchg(&span->inbox_next, NULL);
-	return has_remote(span) && atomic_cas(&span->inbox_next, &unclaimed, SPAN_CLAIMED);
-}
-
-bool mcentral_settle(struct span *span)
-{
-	struct mcentral *central = mcentral_of(span);
-
 	do {
+		/* Between claims the structure may have become another span. */
+		struct mcentral *central = mcentral_of(span);
 		unsigned long flags = spin_lock_irqsave(&central->lock);
-		bool empty;
+		bool stays;
 
 		if (atomic_load(&span->cpu) != SPAN_CENTRAL) {
 			spin_unlock_irqrestore(&central->lock, flags);
 			return false;
 		}
 		unlist_span(central, span);
-		span_fold_remote(span);
-		empty = span_is_empty(span);
-		if (!empty)
-			list_span(central, span);
+		stays = refresh_span(central, span, met);
 		spin_unlock_irqrestore(&central->lock, flags);
-		if (empty) {
+		if (!stays) {
 			span_destroy(span);
 			return true;
 		}
-	} while (let_go(span));
+	} while (span_let_go(span));
 	return true;
 }
 
-void mcentral_put(struct span *span)
+/*
+ * Nobody's first, looked at then: from here on an NMI of the former owner frees
+ * as everybody else does.
+ */
+bool mcentral_put(struct span *span, struct met *met)
 {
 	struct mcentral *central = mcentral_of(span);
 	unsigned long flags = spin_lock_irqsave(&central->lock);
+	bool stays;
 
-	list_span(central, span);
 	atomic_store(&span->cpu, SPAN_CENTRAL);
+	stays = refresh_span(central, span, met);
 	spin_unlock_irqrestore(&central->lock, flags);
-	(void)mcentral_settle(span);
+	return stays;
 }
 
 static struct span *take_from(struct mcentral *central, unsigned cpu)
 {
 	struct span *span = NULL;
+	unsigned long flags;
 
-	if (!atomic_load_relaxed(&central->partial.first))
+	if (!atomic_load_relaxed(&central->partial.first) ||
+	    !spin_lock_context(&central->lock, &flags))
 		return NULL;
-	spin_lock(&central->lock);
 	span = central->partial.first;
 	if (span) {
 		span_list_del(&central->partial, span);
 		atomic_store(&span->cpu, cpu);
 	}
-	spin_unlock(&central->lock);
+	spin_unlock_irqrestore(&central->lock, flags);
 	return span;
 }
 

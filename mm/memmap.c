@@ -10,8 +10,8 @@ static const enum mem_state state_of_use[] = {
 	[MEM_USE_KEPT] = MEM_NONE,
 };
 
-static bool add_range(struct memmap *map, const struct mem_range *r, phys_addr_t base, uint64_t size,
-		      unsigned node)
+static bool add_range(struct memmap *map, const struct mem_range *r, phys_addr_t base,
+		      uint64_t size, unsigned node)
 {
 	struct ram_table *table = &map->tables[0];
 
@@ -45,8 +45,7 @@ static bool add_by_chunk(struct memmap *map, const struct mem_range *r)
 		return add_range(map, r, r->base, r->size, node);
 	head = MIN(r->size, stop - r->base);
 	return add_range(map, r, r->base, head, last->node) &&
-	       (head == r->size ||
-		add_range(map, r, r->base + head, r->size - head, node));
+	       (head == r->size || add_range(map, r, r->base + head, r->size - head, node));
 }
 
 int memmap_init(struct memmap *map, const struct mem_range *ranges, size_t n)
@@ -121,8 +120,8 @@ bool memmap_range(const struct memmap *map, phys_addr_t pa, struct ram_range *ra
 	}
 }
 
-int memmap_splice(struct memmap *map, phys_addr_t base, uint64_t size,
-		  const struct ram_range *with, size_t n)
+int memmap_splice(struct memmap *map, phys_addr_t base, uint64_t size, const struct ram_range *with,
+		  size_t n)
 {
 	unsigned long flags = spin_lock_irqsave(&map->change_lock);
 	const struct ram_table *old = map->table;
@@ -205,10 +204,12 @@ bool memmap_is_ram(const struct memmap *map, phys_addr_t base, uint64_t size)
 static bool good_for_metadata(const struct memmap *map, phys_addr_t base, uint64_t size)
 {
 	const struct chunk *chunk = chunk_find(&map->index, base);
+	unsigned owner;
 
 	if (!chunk)
 		return true;
-	return (chunk->owner == CHUNK_FREE || chunk->owner == CHUNK_BOOT) && !chunk->busy &&
+	owner = atomic_load_relaxed(&chunk->owner);
+	return (owner == CHUNK_FREE || owner == CHUNK_BOOT) && !atomic_load_relaxed(&chunk->busy) &&
 	       chunk_states_within(chunk, frame_in_chunk(base), (unsigned)(size >> FRAME_SHIFT),
 				   1U << MEM_RESERVED);
 }
@@ -234,7 +235,22 @@ static bool top_of_range(const struct memmap *map, const struct ram_range *r, ph
 	return false;
 }
 
-bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_addr_t *base)
+/* Above what must be left alone, then below. */
+static bool top_apart(const struct memmap *map, const struct ram_range *r, phys_addr_t top,
+		      uint64_t size, phys_addr_t apart_lo, phys_addr_t apart_hi, phys_addr_t *base)
+{
+	struct ram_range above = *r;
+
+	if (apart_lo >= r->base + r->size || apart_hi <= r->base)
+		return top_of_range(map, r, top, size, base);
+	above.base = apart_hi;
+	above.size = MAX(r->base + r->size, apart_hi) - apart_hi;
+	return top_of_range(map, &above, top, size, base) ||
+	       top_of_range(map, r, MIN(top, apart_lo), size, base);
+}
+
+bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_addr_t apart_lo,
+			 phys_addr_t apart_hi, phys_addr_t *base)
 {
 	unsigned long flags = spin_lock_irqsave(&map->change_lock);
 	const struct ram_table *table = map->table;
@@ -244,7 +260,8 @@ bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_
 		const struct ram_range *r = &table->range[i];
 
 		if (r->node == node && r->use == MEM_USE_FREE && !r->arrived)
-			found = top_of_range(map, r, map->meta_top[node], size, base);
+			found = top_apart(map, r, map->meta_top[node], size, apart_lo, apart_hi,
+					  base);
 	}
 	map->meta_top[node] = found ? *base : 0;
 	spin_unlock_irqrestore(&map->change_lock, flags);
@@ -253,16 +270,19 @@ bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_
 
 /* The first run of a chunk in [*at, end) that the heap may claim. */
 static bool claimable_in_chunk(const struct chunk *chunk, phys_addr_t *at, phys_addr_t end,
-			      uint64_t *size)
+			       uint64_t *size)
 {
-	if (chunk->owner == CHUNK_CALLER || chunk->busy)
+	unsigned owner = atomic_load_relaxed(&chunk->owner);
+
+	/* No lock: who claims it looks again. */
+	if (owner == CHUNK_CALLER || atomic_load_relaxed(&chunk->busy))
 		return false;
 	while (*at < end) {
 		unsigned frame = frame_in_chunk(*at);
 		enum mem_state state = chunk_frame_state(chunk, frame);
 
 		*size = MIN((uint64_t)chunk_state_run(chunk, frame) << FRAME_SHIFT, end - *at);
-		if (state == MEM_RESERVED || (state == MEM_PREPARED && chunk->owner == CHUNK_HEAP))
+		if (state == MEM_RESERVED || (state == MEM_PREPARED && owner == CHUNK_HEAP))
 			return true;
 		*at += *size;
 	}
@@ -303,7 +323,7 @@ bool memmap_claimable_run(struct memmap *map, unsigned node, const struct run_wa
 	phys_addr_t at = want->lo << FRAME_SHIFT, end = want->hi << FRAME_SHIFT;
 	uint64_t start = 0, stop = 0, size;
 
-	while (memmap_next_claimable(map, node, -1, &at, end, &size)) {
+	while (memmap_next_claimable(map, node, want->boot_only ? 0 : -1, &at, end, &size)) {
 		if (at >> FRAME_SHIFT != stop)
 			start = at >> FRAME_SHIFT;
 		at += size;
@@ -314,6 +334,23 @@ bool memmap_claimable_run(struct memmap *map, unsigned node, const struct run_wa
 		}
 	}
 	return false;
+}
+
+uint64_t memmap_boot_stretch(const struct memmap *map, uint64_t *start, uint64_t limit)
+{
+	struct ram_range r;
+
+	for (phys_addr_t at = *start << FRAME_SHIFT; memmap_range(map, at, &r);
+	     at = r.base + r.size) {
+		if (r.base >> FRAME_SHIFT >= limit)
+			break;
+		if (!r.arrived)
+			continue;
+		if (r.base >> FRAME_SHIFT > *start)
+			return r.base >> FRAME_SHIFT;
+		*start = (r.base + r.size) >> FRAME_SHIFT;
+	}
+	return *start < limit ? limit : 0;
 }
 
 bool memmap_could_hold(const struct memmap *map, unsigned node, const struct run_wanted *want)

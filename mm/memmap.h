@@ -59,6 +59,7 @@ struct ram_table {
  * @meta_top: by node: at and above this nothing is left for metadata
  * @returned: raised whenever there is more that the page heap could claim
  * @reserved: by node: frames in state Reserved
+ * @arrived: by node: blocks that arrived at run time
  * @tracked_only: states are kept, the port is not asked to map anything: for
  *	tests on made-up addresses
  */
@@ -70,6 +71,7 @@ struct memmap {
 	phys_addr_t meta_top[PORT_MAX_NODES];
 	uint64_t returned;
 	uint64_t reserved[PORT_MAX_NODES];
+	uint32_t arrived[PORT_MAX_NODES];
 	bool tracked_only;
 };
 
@@ -77,10 +79,11 @@ struct memmap {
  * struct run_wanted - a run of frames that is looked for.
  * @align: a power of two
  * @keep_floor: an ordinary request: reserves are not for it, see pressure.h
+ * @boot_only: not in memory that arrived at run time
  */
 struct run_wanted {
 	uint64_t n, align, lo, hi;
-	bool keep_floor;
+	bool keep_floor, boot_only;
 };
 
 /** main_map - the machine's. */
@@ -119,10 +122,13 @@ static inline struct chunk *memmap_chunk(struct memmap *map, phys_addr_t pa)
  * memmap_top_reserved() - highest Reserved stretch that is good for metadata.
  * @size: a power of two from FRAME_SIZE to CHUNK_SIZE, and the alignment
  *
+ * @apart_lo, @apart_hi: and it lies outside of this
+ *
  * Never of memory that arrived at run time. Each call answers with a lower
  * place than the one before. Any context but NMI. Return: false if there is none.
  */
-bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_addr_t *base);
+bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_addr_t apart_lo,
+			 phys_addr_t apart_hi, phys_addr_t *base);
 
 /** memmap_top_again() - look again at places below @top. Any context but NMI. */
 void memmap_top_again(struct memmap *map, unsigned node, phys_addr_t top);
@@ -144,13 +150,22 @@ bool memmap_next_claimable(struct memmap *map, unsigned node, int arrived, phys_
 bool memmap_claimable_run(struct memmap *map, unsigned node, const struct run_wanted *want,
 			  phys_addr_t *base);
 
+/**
+ * memmap_boot_stretch() - the next addresses without memory that arrived at run time.
+ * @start: frame number where to start; becomes that of the stretch
+ * @limit: it lies below
+ *
+ * Any context, no lock. Return: its end, or 0 if there is none.
+ */
+uint64_t memmap_boot_stretch(const struct memmap *map, uint64_t *start, uint64_t limit);
+
 /** memmap_tell_growth() - the heap may find something now where it found nothing before. */
 static inline void memmap_tell_growth(struct memmap *map)
 {
 	(void)atomic_fetch_add(&map->returned, 1);
 }
 
-/** memmap_could_hold() - is there such a stretch of a node's RAM, whatever its state? Any context. */
+/** memmap_could_hold() - is there such a stretch of a node's RAM, whatever its state? */
 bool memmap_could_hold(const struct memmap *map, unsigned node, const struct run_wanted *want);
 
 /** memmap_node_pool() - metadata memory that lasts, near a node. */

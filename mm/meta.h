@@ -57,7 +57,7 @@ void meta_feed(struct meta_pool *pool, void *region, size_t size);
 /** meta_room() - bytes left for records and frames. */
 size_t meta_room(struct meta_pool *pool);
 
-/** meta_alloc() - one record, zeroed; or NULL. An injection point. Any context; an NMI never waits. */
+/** meta_alloc() - one record, zeroed; or NULL. An injection point. An NMI never waits. */
 void *meta_alloc(struct meta_pool *pool, enum meta_kind kind);
 
 void meta_free(struct meta_pool *pool, enum meta_kind kind, void *record);

@@ -1,15 +1,37 @@
 // SPDX-License-Identifier: MIT
-/* Frames for metadata of the upper floors; see metaframe.h. */
-#include <spanheap/page.h>
-
+/* Frames that the upper floors take for themselves; see metaframe.h. */
 #include "lib/atomic.h"
 #include "mm/metaframe.h"
 
 static size_t count;
+static struct inner_calls calls;
+
+void *inner_pages_alloc(size_t nframes, size_t align, gfp_t gfp)
+{
+	void *pages = page_alloc_range(nframes, align, 0, ~(phys_addr_t)0, gfp);
+
+	(void)atomic_fetch_add(pages ? &calls.allocs : &calls.failures, 1);
+	return pages;
+}
+
+void inner_pages_free(void *pages, size_t nframes)
+{
+	free_pages_exact(pages, nframes * FRAME_SIZE);
+	(void)atomic_fetch_add(&calls.frees, 1);
+}
+
+struct inner_calls inner_calls(void)
+{
+	return (struct inner_calls){
+		.allocs = atomic_load_relaxed(&calls.allocs),
+		.frees = atomic_load_relaxed(&calls.frees),
+		.failures = atomic_load_relaxed(&calls.failures),
+	};
+}
 
 void *metaframe_alloc_run(size_t n)
 {
-	void *frames = alloc_pages_exact(n * FRAME_SIZE, GFP_ATOMIC);
+	void *frames = inner_pages_alloc(n, FRAME_SIZE, GFP_ATOMIC);
 
 	if (frames)
 		(void)atomic_fetch_add(&count, n);
@@ -18,7 +40,7 @@ void *metaframe_alloc_run(size_t n)
 
 void metaframe_free_run(void *frames, size_t n)
 {
-	free_pages_exact(frames, n * FRAME_SIZE);
+	inner_pages_free(frames, n);
 	(void)atomic_fetch_sub(&count, n);
 }
 

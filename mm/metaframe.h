@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Frames of the page heap that hold metadata of the floors above it: the page
- * map, spans' structures, caches. They are counted as metadata, not as used.
+ * What the floors above the page heap take from it for themselves. Frames for
+ * metadata: the page map, spans' structures, caches; they are counted as
+ * metadata, not as used. Pages of spans; they are used, but not by a call.
  */
 #ifndef MM_METAFRAME_H
 #define MM_METAFRAME_H
 
-#include <stddef.h>
+#include <spanheap/page.h>
 
 /** metaframe_alloc() - one frame, not zeroed; or NULL. Any context. */
 void *metaframe_alloc(void);
@@ -20,5 +21,17 @@ void metaframe_free_run(void *frames, size_t n);
 
 /** metaframe_count() - how many there are. */
 size_t metaframe_count(void);
+
+/** inner_pages_alloc() - page_alloc_range() anywhere, that is no caller's call. Any context. */
+void *inner_pages_alloc(size_t nframes, size_t align, gfp_t gfp);
+
+void inner_pages_free(void *pages, size_t nframes);
+
+/** struct inner_calls - allocations and frees of all of the above. */
+struct inner_calls {
+	uint64_t allocs, frees, failures;
+};
+
+struct inner_calls inner_calls(void);
 
 #endif

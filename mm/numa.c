@@ -33,7 +33,7 @@ int mm_set_cpu_node(unsigned cpu, int node)
 	return 0;
 }
 
-static unsigned distance(unsigned a, unsigned b)
+unsigned numa_distance(unsigned a, unsigned b)
 {
 	if (distances[a][b])
 		return distances[a][b];
@@ -47,11 +47,11 @@ static unsigned distance(unsigned a, unsigned b)
  */
 static void insert(struct node_order *order, unsigned from, unsigned node)
 {
-	unsigned at = order->n;
+	unsigned at = order->n, away = numa_distance(from, node);
 
 	atomic_store(&order->node[at], at ? order->node[at - 1] : (uint8_t)node);
 	atomic_store(&order->n, (uint8_t)(at + 1));
-	for (; at && distance(from, order->node[at - 1]) > distance(from, node); at--)
+	for (; at && numa_distance(from, order->node[at - 1]) > away; at--)
 		atomic_store(&order->node[at], order->node[at - 1]);
 	atomic_store(&order->node[at], (uint8_t)node);
 }

@@ -27,6 +27,9 @@ void numa_add_node(unsigned node);
 /** numa_order() - for a node. Any context. */
 const struct node_order *numa_order(unsigned node);
 
+/** numa_distance() - how far node @b's memory is from node @a. */
+unsigned numa_distance(unsigned a, unsigned b);
+
 /** numa_node_of() - of a CPU. Any context. */
 unsigned numa_node_of(unsigned cpu);
 

@@ -22,6 +22,7 @@
 #include "mm/numa.h"
 #include "mm/pagecache.h"
 #include "mm/pressure.h"
+#include "mm/pagemap.h"
 
 #define MAX_ORDER_BITS (PORT_PHYS_BITS - FRAME_SHIFT)
 #define CHUNK_ORDER (CHUNK_SHIFT - FRAME_SHIFT)
@@ -46,7 +47,7 @@ static uint64_t alloc_across(struct pageheap *heap, const struct run_wanted *wan
 	return pageheap_alloc(heap, &in, zero);
 }
 
-static uint64_t alloc_on_node(struct pageheap *heap, const struct run_wanted *want, bool *zero)
+static uint64_t alloc_in_windows(struct pageheap *heap, const struct run_wanted *want, bool *zero)
 {
 	uint64_t pfn = PFN_NONE;
 
@@ -55,11 +56,24 @@ static uint64_t alloc_on_node(struct pageheap *heap, const struct run_wanted *wa
 
 		in.lo = MAX(want->lo, window_start(w));
 		in.hi = MIN(want->hi, window_end(w));
-		if (in.lo < in.hi && in.hi - in.lo >= in.n)
+		if (in.lo < in.hi && in.hi - in.lo >= in.n && !pageheap_is_dry(heap, w))
 			pfn = pageheap_alloc(heap, &in, zero);
 	}
 	for (unsigned w = MEM_WINDOWS - 1; w > 0 && pfn == PFN_NONE; w--)
 		pfn = alloc_across(heap, want, window_start(w), zero);
+	return pfn;
+}
+
+/* Memory that arrived at run time comes last, whichever window it is in. */
+static uint64_t alloc_on_node(struct pageheap *heap, const struct run_wanted *want, bool *zero)
+{
+	struct run_wanted boot = *want;
+	uint64_t pfn;
+
+	boot.boot_only = atomic_load_relaxed(&heap->map->arrived[heap->node]);
+	pfn = alloc_in_windows(heap, &boot, zero);
+	if (pfn == PFN_NONE && boot.boot_only)
+		pfn = alloc_in_windows(heap, want, zero);
 	return pfn;
 }
 
@@ -102,11 +116,12 @@ static void *try_places(struct run_wanted *want, gfp_t gfp, bool *zero)
 	uint64_t pfn;
 
 	if (may_use_cache(want, gfp)) {
+		struct pagecache *cache = pagecache_enter();
 		void *addr;
 
-		port_pin();
-		addr = pagecache_alloc(pagecache_mine(), want->n, want->align);
-		port_unpin();
+		pagecache_show(cache);
+		addr = pagecache_alloc(cache, want->n, want->align);
+		pagecache_leave(cache);
 		if (addr)
 			return addr;
 	}
@@ -117,13 +132,10 @@ static void *try_places(struct run_wanted *want, gfp_t gfp, bool *zero)
 
 static void *try_once(struct run_wanted *want, gfp_t gfp, bool *zero)
 {
-	void *addr;
+	bool spared = mm_fail_spare(gfp);
+	void *addr = try_places(want, gfp, zero);
 
-	if (gfp & __GFP_NOFAIL)
-		mm_fail_exempt_begin();
-	addr = try_places(want, gfp, zero);
-	if (gfp & __GFP_NOFAIL)
-		mm_fail_exempt_end();
+	mm_fail_resume(spared);
 	return addr;
 }
 
@@ -169,7 +181,7 @@ static __attribute__((noinline)) void free_to_heap(void *addr, uint64_t n, size_
 
 	port_pin();
 	chunk = chunk_find(&main_map.index, pa);
-	if (chunk && !(pa & (FRAME_SIZE - 1)))
+	if (chunk && !(pa & (FRAME_SIZE - 1)) && !pagemap_is_span(pagemap_find(pa)))
 		bad = n ? pageheap_free(&main_heap[chunk->node], pa >> FRAME_SHIFT, n)
 			: MM_PAGE_WRONG_SIZE;
 	port_unpin();
@@ -179,11 +191,12 @@ static __attribute__((noinline)) void free_to_heap(void *addr, uint64_t n, size_
 
 static inline void free_run(void *addr, uint64_t n, size_t size, const void *caller)
 {
-	bool done;
+	struct pagecache *cache = pagecache_enter();
+	/* The pages of a span look like any other run to the caches. */
+	bool done = !pagemap_is_span(pagemap_lookup(virt_to_phys(addr))) &&
+		    pagecache_free(cache, addr, n);
 
-	port_pin();
-	done = pagecache_free(port_frame_cache(), addr, n);
-	port_unpin();
+	pagecache_leave(cache);
 	if (!done && addr)
 		free_to_heap(addr, n, size, caller);
 }
@@ -208,38 +221,50 @@ static __attribute__((noinline)) void *alloc_frame_slow(gfp_t gfp)
 	return alloc_run(&want, gfp);
 }
 
+/* There is no room, it is a word's first frame, or something is wrong. */
 static __attribute__((noinline)) void free_frame_slow(void *addr, const void *caller)
 {
-	if (addr)
+	struct pagecache *cache = pagecache_enter();
+	bool done = pagecache_free_frame(cache, addr);
+
+	pagecache_leave(cache);
+	if (!done && addr)
 		free_to_heap(addr, 1, FRAME_SIZE, caller);
 }
 
 void *page_alloc_frame(gfp_t gfp)
 {
-	struct pagecache *cache;
+	struct pagecache *cache = pagecache_enter();
 	void *addr;
 
-	port_pin();
-	cache = port_frame_cache();
 	if (unlikely(!pagecache_has_frame(cache))) {
-		port_unpin();
+		pagecache_leave(cache);
 		return alloc_frame_slow(gfp);
 	}
 	addr = pagecache_take_top(cache);
-	port_unpin();
+	pagecache_leave(cache);
 	return addr;
 }
 
 void page_free_frame(void *addr)
 {
-	bool done;
+	struct pagecache *cache = pagecache_enter();
+	bool done = pagecache_push(cache, addr);
 
-	port_pin();
-	done = pagecache_push(port_frame_cache(), addr) ||
-	       pagecache_free_frame(port_frame_cache(), addr);
-	port_unpin();
+	pagecache_leave(cache);
 	if (unlikely(!done))
 		free_frame_slow(addr, __builtin_return_address(0));
+}
+
+/* The same where the size is not known until then. */
+static __attribute__((noinline)) void free_frame_for(void *addr, const void *caller)
+{
+	struct pagecache *cache = pagecache_enter();
+	bool done = pagecache_push(cache, addr);
+
+	pagecache_leave(cache);
+	if (unlikely(!done))
+		free_frame_slow(addr, caller);
 }
 
 /* ---- Runs ---- */
@@ -283,31 +308,57 @@ static __attribute__((noinline)) void *alloc_order_slow(gfp_t gfp, unsigned orde
 
 void *page_alloc_order(gfp_t gfp, unsigned order)
 {
+	struct pagecache *cache;
 	void *addr = NULL;
 
-	if (gfp & PAGE_GFP_SLOW || unlikely(atomic_load_relaxed(&mm_fail_armed)))
+	if (unlikely(gfp & PAGE_GFP_SLOW) || unlikely(atomic_load_relaxed(&mm_fail_armed)))
 		return alloc_order_slow(gfp, order);
 	if (!order)
 		return page_alloc_frame(gfp);
-	port_pin();
+	cache = pagecache_enter();
 	if (order <= PAGECACHE_ORDER_MAX)
-		addr = pagecache_take_order(port_frame_cache(), order);
+		addr = pagecache_take_order(cache, order);
 	else if (order == CHUNK_ORDER)
-		addr = pagecache_take_chunk(port_frame_cache());
-	port_unpin();
-	return likely(addr) ? addr : alloc_order_slow(gfp, order);
+		addr = pagecache_take_chunk(cache);
+	pagecache_leave(cache);
+	if (likely(addr))
+		return addr;
+	return alloc_order_slow(gfp, order);
 }
 
 void page_free_exact(void *addr, size_t size)
 {
-	free_run(addr, frames_of(size), size, __builtin_return_address(0));
+	if (size == FRAME_SIZE)
+		free_frame_for(addr, __builtin_return_address(0));
+	else
+		free_run(addr, frames_of(size), size, __builtin_return_address(0));
+}
+
+static __attribute__((noinline)) void free_order_slow(void *addr, unsigned order,
+						      const void *caller)
+{
+	uint64_t n = order < MAX_ORDER_BITS ? 1ULL << order : 0;
+
+	free_run(addr, n, n << FRAME_SHIFT, caller);
 }
 
 void page_free_order(void *addr, unsigned order)
 {
-	uint64_t n = order < MAX_ORDER_BITS ? 1ULL << order : 0;
+	struct pagecache *cache;
+	bool done = false;
 
-	free_run(addr, n, n << FRAME_SHIFT, __builtin_return_address(0));
+	if (!order) {
+		free_frame_for(addr, __builtin_return_address(0));
+		return;
+	}
+	cache = pagecache_enter();
+	if (order <= PAGECACHE_ORDER_MAX)
+		done = pagecache_put_run(cache, addr, 1U << order);
+	else if (order == CHUNK_ORDER)
+		done = pagecache_put_chunk(cache, addr);
+	pagecache_leave(cache);
+	if (unlikely(!done))
+		free_order_slow(addr, order, __builtin_return_address(0));
 }
 
 /* The public names, for those who cannot inline them. */
@@ -341,9 +392,10 @@ static size_t alloc_some(size_t n, void **pages, gfp_t gfp)
 	bool zero = false;
 
 	if (may_use_cache(&want, gfp)) {
-		port_pin();
-		got = pagecache_alloc_bulk(pagecache_mine(), n, pages);
-		port_unpin();
+		struct pagecache *cache = pagecache_enter();
+
+		got = pagecache_alloc_bulk(cache, n, pages);
+		pagecache_leave(cache);
 	}
 	if (!got) {
 		pages[0] = find_run(&want, gfp, &zero);
@@ -378,9 +430,10 @@ void page_free_bulk(size_t n, void **pages)
 		size_t freed = 0;
 
 		if (pages[done]) {
-			port_pin();
-			freed = pagecache_free_bulk(pagecache_mine(), n - done, pages + done);
-			port_unpin();
+			struct pagecache *cache = pagecache_enter();
+
+			freed = pagecache_free_bulk(cache, n - done, pages + done);
+			pagecache_leave(cache);
 			if (!freed)
 				free_run(pages[done], 1, FRAME_SIZE, __builtin_return_address(0));
 		}

@@ -8,17 +8,11 @@
 #include "mm/log.h"
 #include "mm/pagecache.h"
 
-#define HOLD_WORDS 16
+#define HOLD_WORDS 16 /* in one refill */
 #define BULK_WORDS 8 /* in one hold of the heap's lock */
 
 /* Where there is nothing yet: all of its frames are held, so that no check passes. */
 static struct frame_word nothing = { ~0ULL, ~0ULL };
-
-/* Low windows are for those who need them; their frames are not cached. */
-static bool may_cache(uint64_t pfn)
-{
-	return pfn >= window_start(WINDOW_DMA32);
-}
 
 static void forget_places(struct pagecache *cache)
 {
@@ -95,8 +89,8 @@ static void fill_slots(struct pagecache *cache, const struct held_word *words, u
 }
 
 /* Up to n frames held for us, from the highest window that has any. */
-static unsigned hold_frames(struct pagecache *cache, uint64_t n, struct held_word *words,
-			    unsigned nwords)
+static unsigned hold_in_windows(struct pagecache *cache, uint64_t n, bool boot_only,
+				struct held_word *words, unsigned nwords)
 {
 	for (unsigned w = MEM_WINDOWS; w-- > WINDOW_DMA32;) {
 		struct run_wanted want = {
@@ -105,15 +99,27 @@ static unsigned hold_frames(struct pagecache *cache, uint64_t n, struct held_wor
 			.lo = window_start(w),
 			.hi = window_end(w),
 			.keep_floor = true,
+			.boot_only = boot_only,
 		};
-		unsigned got = want.lo < PFN_LIMIT
-				       ? pageheap_hold(cache->heap, &want, words, nwords)
-				       : 0;
+		unsigned got = pageheap_is_dry(cache->heap, w)
+				       ? 0
+				       : pageheap_hold(cache->heap, &want, words, nwords);
 
 		if (got)
 			return got;
 	}
 	return 0;
+}
+
+/* Memory that arrived at run time comes last, whichever window it is in. */
+static unsigned hold_frames(struct pagecache *cache, uint64_t n, struct held_word *words,
+			    unsigned nwords)
+{
+	const struct pageheap *heap = cache->heap;
+	bool boot_only = atomic_load_relaxed(&heap->map->arrived[heap->node]);
+	unsigned got = hold_in_windows(cache, n, boot_only, words, nwords);
+
+	return got || !boot_only ? got : hold_in_windows(cache, n, false, words, nwords);
 }
 
 static void *alloc_frame(struct pagecache *cache)
@@ -132,11 +138,11 @@ static void *alloc_frame(struct pagecache *cache)
 	return pagecache_take_top(cache);
 }
 
-/* Give the frames back that have been here longest. */
+/* Give the frames back that have been here longest, so that half of the room is left. */
 static __attribute__((noinline)) bool spill(struct pagecache *cache)
 {
 	unsigned have = (unsigned)(cache->top - cache->bottom);
-	unsigned n = MIN(batch_of(cache), have);
+	unsigned room = (unsigned)(cache->limit - cache->bottom), n = have - room / 2;
 
 	if (!pageheap_unhold(cache->heap, cache->bottom, n))
 		return false;
@@ -146,20 +152,6 @@ static __attribute__((noinline)) bool spill(struct pagecache *cache)
 	return true;
 }
 
-/* The word of a frame that this cache may hold, or NULL. */
-static inline struct frame_word *word_for_cache(const struct pagecache *cache, const void *addr)
-{
-	phys_addr_t pa = virt_to_phys(addr);
-	struct chunk *chunk;
-
-	if (pa & (FRAME_SIZE - 1) || !may_cache(pa >> FRAME_SHIFT))
-		return NULL;
-	chunk = chunk_find(cache->index, pa);
-	if (!chunk || chunk->node != cache->node)
-		return NULL;
-	return &chunk->word[frame_in_chunk(pa) / 64];
-}
-
 static bool is_single(const struct pagecache *cache, const struct frame_word *word, uint64_t pfn)
 {
 	if (pfn % 64)
@@ -167,37 +159,22 @@ static bool is_single(const struct pagecache *cache, const struct frame_word *wo
 	return (atomic_load_relaxed(&word->end) & 1) && pageheap_starts_run(cache->heap, pfn);
 }
 
-/* Of a word's first frame the word does not tell enough. */
-static __attribute__((noinline)) bool claim_first(const struct pagecache *cache,
-						  struct frame_word *word, void *addr)
-{
-	return is_single(cache, word, virt_to_phys(addr) >> FRAME_SHIFT) && word_claim(word, 0);
-}
-
 bool pagecache_free_frame(struct pagecache *cache, void *addr)
 {
-	uintptr_t frame = pagecache_frame(addr);
-	struct frame_word *word = cache->last_word;
 	struct held_frame *top;
 
-	if (unlikely(cache->top >= cache->limit) && (cache->limit == cache->bottom || !spill(cache)))
+	if (cache->top >= cache->limit && (cache->limit == cache->bottom || !spill(cache)))
 		return false;
-	if (frame >> 6 != cache->last_key) {
-		word = word_for_cache(cache, addr);
-		if (unlikely(!word))
-			return false;
-		cache->last_key = frame >> 6;
-		cache->last_word = word;
-	}
-	if (unlikely(!(frame % 64))) {
-		if (!claim_first(cache, word, addr))
-			return false;
-	} else if (unlikely(!(word_singles(word) >> frame % 64 & 1)) ||
-		   unlikely(!word_claim(word, frame))) {
+	if (!pagecache_find(cache, addr))
 		return false;
-	}
 	top = cache->top;
-	*top = (struct held_frame){ addr, word };
+	*top = (struct held_frame){ addr, cache->last_word };
+	if (pagecache_frame(addr) % 64)
+		return pagecache_put_frame(cache, top, pagecache_frame(addr));
+	/* Of a word's first frame the word does not tell enough. */
+	if (!is_single(cache, top->word, virt_to_phys(addr) >> FRAME_SHIFT) ||
+	    !word_claim(top->word, 0))
+		return false;
 	atomic_store_relaxed(&cache->top, top + 1);
 	cpu_local_add(&cache->frees, 1);
 	return true;
@@ -211,8 +188,15 @@ static const uint64_t multiples[] = {
 	0x0101010101010101ULL, 0x0001000100010001ULL, 0x0000000100000001ULL,
 };
 
+#define ALL_FIELDS(n) (~0ULL / ((1ULL << (n)) - 1))
+#define ORDER(n) { ALL_FIELDS(n), ALL_FIELDS(n) << ((n) - 1), (1ULL << (n)) - 1 }
+
+const struct pagecache_order pagecache_orders[PAGECACHE_ORDER_MAX + 1] = {
+	{ 0 }, ORDER(2), ORDER(4), ORDER(8), ORDER(16), ORDER(32),
+};
+
 /* The lowest run of n bits that starts at a multiple of align; 64 if there is none. */
-static unsigned find_run(uint64_t bits, unsigned n, unsigned align)
+static unsigned find_free_run(uint64_t bits, unsigned n, unsigned align)
 {
 	unsigned length = 1;
 
@@ -223,7 +207,7 @@ static unsigned find_run(uint64_t bits, unsigned n, unsigned align)
 	return ctz64(bits & multiples[ctz64(align)]);
 }
 
-static bool refill_run(struct pagecache *cache, unsigned n, unsigned align)
+static bool refill_in_windows(struct pagecache *cache, unsigned n, unsigned align, bool boot_only)
 {
 	struct held_word fresh;
 
@@ -234,9 +218,11 @@ static bool refill_run(struct pagecache *cache, unsigned n, unsigned align)
 			.lo = window_start(w),
 			.hi = window_end(w),
 			.keep_floor = true,
+			.boot_only = boot_only,
 		};
 
-		if (want.lo >= PFN_LIMIT || !pageheap_hold_run(cache->heap, &want, &fresh))
+		if (pageheap_is_dry(cache->heap, w) ||
+		    !pageheap_hold_run(cache->heap, &want, &fresh))
 			continue;
 		if (cache->run.frames && !pageheap_unhold_words(cache->heap, &cache->run, 1)) {
 			pageheap_unhold_words(cache->heap, &fresh, 1);
@@ -250,91 +236,35 @@ static bool refill_run(struct pagecache *cache, unsigned n, unsigned align)
 	return false;
 }
 
-/* These frames of the run word are handed out as one run. */
-static void *take_run_at(struct pagecache *cache, unsigned bit, uint64_t run)
+static bool refill_run(struct pagecache *cache, unsigned n, unsigned align)
 {
-	struct frame_word *word = cache->run.word;
+	const struct pageheap *heap = cache->heap;
+	bool boot_only = atomic_load_relaxed(&heap->map->arrived[heap->node]);
 
-	atomic_store_relaxed(&cache->run.frames, cache->run.frames & ~run);
-	atomic_and(&word->free, ~run);
-	atomic_and(&word->end, ~(run & run >> 1));
-	cpu_local_add(&cache->allocs, 1);
-	return (char *)cache->run.addr + ((uint64_t)bit << FRAME_SHIFT);
+	return refill_in_windows(cache, n, align, boot_only) ||
+	       (boot_only && refill_in_windows(cache, n, align, false));
 }
 
 static void *alloc_short(struct pagecache *cache, unsigned n, unsigned align)
 {
-	unsigned bit = find_run(cache->run.frames, n, align);
+	unsigned bit = find_free_run(cache->run.frames, n, align);
 
 	if (bit == 64) {
 		if (!cache->run_limit || !refill_run(cache, n, align))
 			return NULL;
-		bit = find_run(cache->run.frames, n, align);
+		bit = find_free_run(cache->run.frames, n, align);
 	}
-	return take_run_at(cache, bit, mask_range(bit, n));
+	return pagecache_take_run(cache, bit, mask_range(bit, n));
 }
 
-/*
- * A naturally aligned run: a field of zeroes among the frames that are not there,
- * by the subtraction that finds a zero byte in a string; the lowest is exact.
- */
-void *pagecache_take_order(struct pagecache *cache, unsigned order)
+/* The run at the start of a chunk that may be that of our word. */
+static bool put_first_run(struct pagecache *cache, void *addr, unsigned n)
 {
-	uint64_t frames = cache->run.frames, low = multiples[order], high = low << ((1 << order) - 1);
-	uint64_t fits = (~frames - low) & frames & high;
-	unsigned bit;
+	uint64_t pfn = virt_to_phys(addr) >> FRAME_SHIFT;
 
-	if (!fits)
-		return NULL;
-	bit = (unsigned)__builtin_ctzll(fits) + 1 - (1U << order);
-	return take_run_at(cache, bit, ((2ULL << ((1 << order) - 1)) - 1) << bit);
-}
-
-/* Exactly these frames of a word are a used run; whether the first starts it is told if bit > 0. */
-static bool is_run(const struct frame_word *word, unsigned bit, uint64_t run)
-{
-	uint64_t free = atomic_load_relaxed(&word->free);
-	uint64_t edge = free | atomic_load_relaxed(&word->end);
-
-	return !(free & run) && (edge & run) == (run & ~(run >> 1)) &&
-	       (!bit || edge >> (bit - 1) & 1);
-}
-
-/* Used frames become held; false if another CPU has freed the run meanwhile. */
-static bool claim_run(struct frame_word *word, uint64_t run)
-{
-	uint64_t free = atomic_load_relaxed(&word->free);
-
-	atomic_or(&word->end, run);
-	do
-		if (free & run)
-			return false;
-	while (!atomic_cas(&word->free, &free, free | run));
-	return true;
-}
-
-/* Is the frame before a word's first one an inner one? Known without a search but at a chunk's start. */
-static bool word_starts_run(const struct pagecache *cache, const struct frame_word *word,
-			    uint64_t pfn)
-{
-	if (pfn % CHUNK_FRAMES)
-		return (atomic_load_relaxed(&word[-1].free) | atomic_load_relaxed(&word[-1].end)) >> 63;
-	return pageheap_starts_run(cache->heap, pfn);
-}
-
-bool pagecache_put_run(struct pagecache *cache, void *addr, unsigned n)
-{
-	uintptr_t bit = pagecache_frame((void *)((uintptr_t)addr - (uintptr_t)cache->run.addr));
-	struct frame_word *word = cache->run.word;
-	uint64_t run = mask_low(n) << bit % 64;
-
-	if (bit + n > 64 || !is_run(word, (unsigned)bit, run) ||
-	    (!bit && !word_starts_run(cache, word, virt_to_phys(addr) >> FRAME_SHIFT)) ||
-	    !claim_run(word, run))
-		return false;
-	atomic_store_relaxed(&cache->run.frames, cache->run.frames | run);
-	cpu_local_add(&cache->other_frees, 1);
-	return true;
+	return addr == cache->run.addr && pfn % CHUNK_FRAMES == 0 &&
+	       word_is_run(cache->run.word, mask_low(n)) && pageheap_starts_run(cache->heap, pfn) &&
+	       pagecache_claim_run(cache, mask_low(n));
 }
 
 static bool free_short(struct pagecache *cache, void *addr, unsigned n)
@@ -343,52 +273,17 @@ static bool free_short(struct pagecache *cache, void *addr, unsigned n)
 
 	if (!cache->run_limit)
 		return false;
-	if (pagecache_put_run(cache, addr, n))
+	if (pagecache_put_run(cache, addr, n) || put_first_run(cache, addr, n))
 		return true;
 	/* An empty run word may become another. */
 	if (cache->run.frames)
 		return false;
-	word = word_for_cache(cache, addr);
+	word = pagecache_word_of(cache, addr);
 	if (!word || word == cache->run.word)
 		return false;
 	cache->run.word = word;
 	cache->run.addr = (void *)round_down((uintptr_t)addr, 64 * FRAME_SIZE);
-	return pagecache_put_run(cache, addr, n);
-}
-
-/* ---- Whole chunks ---- */
-
-void *pagecache_take_chunk(struct pagecache *cache)
-{
-	unsigned n = cache->nchunks;
-	struct cached_chunk *last;
-
-	if (!n)
-		return NULL;
-	last = &cache->chunk[n - 1];
-	atomic_store_relaxed(&cache->nchunks, n - 1);
-	atomic_store(&last->chunk->whole, CHUNK_WHOLE_USED);
-	cpu_local_add(&cache->allocs, 1);
-	return last->addr;
-}
-
-bool pagecache_put_chunk(struct pagecache *cache, void *addr)
-{
-	phys_addr_t pa = virt_to_phys(addr);
-	uint8_t used = CHUNK_WHOLE_USED;
-	struct chunk *chunk;
-
-	if (cache->nchunks >= cache->chunk_limit || pa & (CHUNK_SIZE - 1) ||
-	    !may_cache(pa >> FRAME_SHIFT))
-		return false;
-	chunk = chunk_find(cache->index, pa);
-	if (!chunk || chunk->node != cache->node ||
-	    !atomic_cas(&chunk->whole, &used, CHUNK_WHOLE_CACHED))
-		return false;
-	cache->chunk[cache->nchunks] = (struct cached_chunk){ addr, chunk };
-	atomic_store_relaxed(&cache->nchunks, cache->nchunks + 1);
-	cpu_local_add(&cache->other_frees, 1);
-	return true;
+	return pagecache_put_run(cache, addr, n) || put_first_run(cache, addr, n);
 }
 
 /* ---- All sizes ---- */
@@ -434,11 +329,12 @@ static void hand_out(const struct held_word *held, void **pages)
 
 static size_t pop_many(struct pagecache *cache, size_t n, void **pages)
 {
-	size_t i = 0;
+	size_t have = (size_t)(cache->top - cache->bottom);
 
-	while (i < n && (pages[i] = alloc_frame(cache)))
-		i++;
-	return i;
+	n = MIN(n, have);
+	for (size_t i = 0; i < n; i++)
+		pages[i] = pagecache_take_top(cache);
+	return n;
 }
 
 /* Whole words on their way from the heap to the caller. */
@@ -455,33 +351,27 @@ static size_t pass_words(struct pagecache *cache, size_t n, void **pages)
 	return done;
 }
 
+static size_t take_from_run(struct pagecache *cache, size_t n, void **pages)
+{
+	struct held_word part = cache->run;
+
+	if (n < 64)
+		part.frames = lowest_bits(part.frames, n);
+	atomic_store_relaxed(&cache->run.frames, cache->run.frames & ~part.frames);
+	hand_out(&part, pages);
+	return popcount64(part.frames);
+}
+
 size_t pagecache_alloc_bulk(struct pagecache *cache, size_t n, void **pages)
 {
-	struct held_word part;
-	size_t done;
+	size_t done = 0;
 
-	if (!cache->run_limit)
-		return pop_many(cache, n, pages);
-	if (!cache->run.frames) {
-		if (n > 64)
-			done = pass_words(cache, n, pages);
-		else
-			done = 0;
-		if (!done && !hold_frames(cache, 64, &cache->run, 1))
-			return pop_many(cache, n, pages);
-	} else {
-		done = 0;
-	}
-	if (!done) {
-		part = cache->run;
-		if (n < 64)
-			part.frames = lowest_bits(part.frames, n);
-		atomic_store_relaxed(&cache->run.frames, cache->run.frames & ~part.frames);
-		hand_out(&part, pages);
-		done = popcount64(part.frames);
-	}
+	if (cache->run.frames)
+		done = take_from_run(cache, n, pages);
+	else if (n > 64 || cache->top == cache->bottom)
+		done = pass_words(cache, n, pages);
 	cpu_local_add(&cache->allocs, done);
-	return done;
+	return done ? done : pop_many(cache, n, pages);
 }
 
 /* The frames at the start of an array that lie in one word, as a mask; a frame twice ends it. */
@@ -505,20 +395,26 @@ static size_t same_word(void **pages, size_t n, uint64_t *frames)
 /* Claimed frames of one word find a place; false: they are to go to the heap. */
 static bool keep_frames(struct pagecache *cache, const struct held_word *held)
 {
+	struct held_frame *top = cache->top;
+	unsigned n;
+
 	if (held->addr == cache->run.addr || !cache->run.frames) {
 		cache->run.word = held->word;
 		cache->run.addr = held->addr;
 		atomic_store_relaxed(&cache->run.frames, cache->run.frames | held->frames);
 		return true;
 	}
-	if (held->frames & (held->frames - 1) || cache->top >= cache->limit)
+	n = popcount64(held->frames);
+	if (top + n > cache->limit)
 		return false;
-	*cache->top = (struct held_frame){
-		.addr = (char *)held->addr + ((uint64_t)ctz64(held->frames) << FRAME_SHIFT),
-		.word = held->word,
-	};
-	atomic_store_relaxed(&cache->top, cache->top + 1);
-	cpu_local_add(&cache->taken, 1);
+	for (uint64_t frames = held->frames; frames; frames &= frames - 1)
+		*top++ = (struct held_frame){
+			.addr = (char *)held->addr +
+				((uint64_t)__builtin_ctzll(frames) << FRAME_SHIFT),
+			.word = held->word,
+		};
+	atomic_store_relaxed(&cache->top, top);
+	cpu_local_add(&cache->taken, n);
 	return true;
 }
 
@@ -530,7 +426,7 @@ static bool claim_word(struct pagecache *cache, void *addr, struct held_word *he
 	uint64_t sure = held->frames & ~1ULL, free;
 
 	if (pagecache_frame(addr) >> 6 != cache->last_key) {
-		word = word_for_cache(cache, addr);
+		word = pagecache_word_of(cache, addr);
 		if (!word)
 			return false;
 		cache->last_key = pagecache_frame(addr) >> 6;

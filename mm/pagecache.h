@@ -28,7 +28,10 @@
  * Only the CPU's own flow in the cache's context touches a cache, pinned; an
  * interrupt and an NMI have theirs. Others ask by port_run_on(), and what they
  * are given they return to the heap themselves: an NMI that is asked never needs
- * the lock, and none is held while waiting.
+ * the lock, and none is held while waiting. A task's cache is given by an
+ * interrupt of its CPU, unless @busy says that it has cut into the task's work
+ * there; then it is asked again. So nobody has to wait until a task lets others
+ * run, and a task that allocates without end cannot keep a drain waiting.
  *
  * While failures are injected every cache's @floor is above all slots: so the hot
  * path finds nothing there and need not ask. See pagecache_hide().
@@ -39,13 +42,15 @@
 #ifndef MM_PAGECACHE_H
 #define MM_PAGECACHE_H
 
+#include <spanheap/page.h>
+
 #include "mm/framebits.h"
 #include "mm/pagehold.h"
 
-#define PAGECACHE_ORDER_MAX 5	/* longer runs but whole chunks are the heap's */
+#define PAGECACHE_ORDER_MAX 5 /* longer runs but whole chunks are the heap's */
 #define PAGECACHE_RUN_MAX (1U << PAGECACHE_ORDER_MAX)
 #define PAGECACHE_CHUNKS 4
-#define PAGECACHE_SLOTS 128	/* of the largest cache */
+#define PAGECACHE_SLOTS 255 /* of the largest cache; with one more they fill a frame */
 #define PAGECACHE_NO_KEY (~(uintptr_t)0)
 
 /** struct cached_chunk - a whole free chunk. */
@@ -58,6 +63,7 @@ struct cached_chunk {
  * struct pagecache - one context's on one CPU.
  * @top: next free slot; read by others for statistics
  * @floor: an allocation takes slots above this one only: @bottom, or HIDDEN
+ * @busy: the owner is between pagecache_enter() and pagecache_leave()
  * @bottom: first slot
  * @limit: at and above this slot nothing is put; lowered when more CPUs come
  * @last_key: address >> 18 of the last word freed into, or PAGECACHE_NO_KEY
@@ -74,6 +80,7 @@ struct cached_chunk {
  */
 struct pagecache {
 	struct held_frame *top, *floor, *limit;
+	unsigned busy;
 	uintptr_t last_key;
 	struct frame_word *last_word;
 	uint64_t frees;
@@ -108,6 +115,25 @@ static inline uintptr_t pagecache_frame(const void *addr)
 	return a >> FRAME_SHIFT | a << (64 - FRAME_SHIFT);
 }
 
+/** pagecache_enter() - the running CPU's and context's cache, from now on in use and pinned. */
+static inline struct pagecache *pagecache_enter(void)
+{
+	struct pagecache *cache;
+
+	port_pin();
+	cache = port_frame_cache();
+	atomic_store_relaxed(&cache->busy, 1);
+	compiler_barrier();
+	return cache;
+}
+
+static inline void pagecache_leave(struct pagecache *cache)
+{
+	compiler_barrier();
+	atomic_store_relaxed(&cache->busy, 0);
+	port_unpin();
+}
+
 /* The frame on top is no longer free; there is one. */
 static inline void *pagecache_take_top(struct pagecache *cache)
 {
@@ -126,27 +152,180 @@ static inline bool pagecache_has_frame(const struct pagecache *cache)
 	return cache->top > atomic_load_relaxed(&cache->floor);
 }
 
+/* Low windows are for those who need them; their frames are not cached. */
+#define PAGECACHE_LOWEST (window_start(WINDOW_DMA32) << FRAME_SHIFT)
+
+/* The word of a frame that this cache may hold, or NULL. */
+static inline __attribute__((always_inline)) struct frame_word *pagecache_word_of(
+	const struct pagecache *cache, const void *addr)
+{
+	phys_addr_t pa = virt_to_phys(addr);
+	struct chunk *chunk;
+
+	if (unlikely(pa & (FRAME_SIZE - 1)) ||
+	    unlikely(pa - PAGECACHE_LOWEST >= (ARENA_COUNT << ARENA_SHIFT) - PAGECACHE_LOWEST))
+		return NULL;
+	chunk = chunk_find(cache->index, pa);
+	if (unlikely(!chunk) || unlikely(chunk->node != cache->node))
+		return NULL;
+	return &chunk->word[frame_in_chunk(pa) / 64];
+}
+
+/* Make last_word that of a frame; false if the frame is not for this cache. */
+static inline __attribute__((always_inline)) bool pagecache_find(struct pagecache *cache,
+								 const void *addr)
+{
+	struct frame_word *word = pagecache_word_of(cache, addr);
+
+	if (unlikely(!word))
+		return false;
+	cache->last_key = (uintptr_t)addr >> (FRAME_SHIFT + 6);
+	cache->last_word = word;
+	return true;
+}
+
+/* Check and claim a frame, and keep it in the slot @top; false: nothing has changed. */
+static inline __attribute__((always_inline)) bool pagecache_put_frame(struct pagecache *cache,
+								      struct held_frame *top,
+								      uintptr_t frame)
+{
+	struct frame_word *word = top->word;
+
+	if (unlikely(!(word_singles(word) >> frame % 64 & 1)) || unlikely(!word_claim(word, frame)))
+		return false;
+	atomic_store_relaxed(&cache->top, top + 1);
+	cpu_local_add(&cache->frees, 1);
+	return true;
+}
+
 /**
  * pagecache_push() - a single frame into the slots. By the cache's owner, pinned.
  *
  * Return: false if that needs a longer look: nothing has changed.
  */
-static inline bool pagecache_push(struct pagecache *cache, void *addr)
+static inline __attribute__((always_inline)) bool pagecache_push(struct pagecache *cache,
+								 void *addr)
 {
 	uintptr_t frame = pagecache_frame(addr);
 	struct held_frame *top = cache->top;
-	struct frame_word *word = top->word;
 
 	if (top->addr != addr) {
-		if (frame >> 6 != cache->last_key || top >= atomic_load_relaxed(&cache->limit))
+		if (top >= atomic_load_relaxed(&cache->limit) ||
+		    (frame >> 6 != cache->last_key && !pagecache_find(cache, addr)))
 			return false;
-		word = cache->last_word;
-		*top = (struct held_frame){ addr, word };
+		*top = (struct held_frame){ addr, cache->last_word };
 	}
-	if (unlikely(!(word_singles(word) >> frame % 64 & 1)) || unlikely(!word_claim(word, frame)))
+	return pagecache_put_frame(cache, top, frame);
+}
+
+/* These frames of the run word are handed out as one run that starts at @bit. */
+static inline void *pagecache_take_run(struct pagecache *cache, unsigned bit, uint64_t run)
+{
+	struct frame_word *word = cache->run.word;
+
+	atomic_store_relaxed(&cache->run.frames, cache->run.frames & ~run);
+	atomic_and(&word->free, ~run);
+	atomic_and(&word->end, ~(run & run >> 1));
+	cpu_local_add(&cache->allocs, 1);
+	return (char *)cache->run.addr + ((uint64_t)bit << FRAME_SHIFT);
+}
+
+/* Fields of 2^order bits: the lowest bit of each, the highest of each, and one field. */
+extern const struct pagecache_order {
+	uint64_t low, high, field;
+} pagecache_orders[PAGECACHE_ORDER_MAX + 1];
+
+/**
+ * pagecache_take_order() - a naturally aligned run of 2 to PAGECACHE_RUN_MAX frames; or NULL.
+ *
+ * A field of zeroes among the frames that are not there, by the subtraction that
+ * finds a zero byte in a string; the lowest one that it finds is always right. By
+ * the cache's owner, pinned.
+ */
+static inline void *pagecache_take_order(struct pagecache *cache, unsigned order)
+{
+	const struct pagecache_order *o = &pagecache_orders[order];
+	uint64_t frames = cache->run.frames, fits = (~frames - o->low) & frames & o->high;
+	unsigned bit;
+
+	if (unlikely(!fits))
+		return NULL;
+	bit = ((unsigned)__builtin_ctzll(fits) >> order) << order;
+	return pagecache_take_run(cache, bit, o->field << bit);
+}
+
+/* Used frames of the run word become held; false if another CPU has freed the run meanwhile. */
+static inline bool pagecache_claim_run(struct pagecache *cache, uint64_t run)
+{
+	struct frame_word *word = cache->run.word;
+	uint64_t free = atomic_load_relaxed(&word->free);
+
+	atomic_or(&word->end, run);
+	do
+		if (unlikely(free & run))
+			return false;
+	while (unlikely(!atomic_cas(&word->free, &free, free | run)));
+	atomic_store_relaxed(&cache->run.frames, cache->run.frames | run);
+	cpu_local_add(&cache->other_frees, 1);
+	return true;
+}
+
+/**
+ * pagecache_put_run() - a run of 2 to PAGECACHE_RUN_MAX frames back into the run word.
+ *
+ * By the cache's owner, pinned. Return: false: nothing has changed.
+ */
+static inline bool pagecache_put_run(struct pagecache *cache, void *addr, unsigned n)
+{
+	uintptr_t bit = pagecache_frame((void *)((uintptr_t)addr - (uintptr_t)cache->run.addr));
+	struct frame_word *word = cache->run.word;
+	uint64_t run = ((1ULL << n) - 1) << bit % 64, before;
+
+	if (unlikely(bit + n > 64) || unlikely(!word_is_run(word, run)))
 		return false;
-	atomic_store_relaxed(&cache->top, top + 1);
-	cpu_local_add(&cache->frees, 1);
+	/* The frame before is in the word before, but at a chunk's start. */
+	if (bit)
+		before = word_edges(word) >> (bit - 1);
+	else if (virt_to_phys(addr) & (CHUNK_SIZE - 1))
+		before = word_edges(word - 1) >> 63;
+	else
+		return false;
+	return (before & 1) && pagecache_claim_run(cache, run);
+}
+
+/** pagecache_take_chunk() - a whole chunk; or NULL. By the cache's owner, pinned. */
+static inline void *pagecache_take_chunk(struct pagecache *cache)
+{
+	unsigned n = cache->nchunks;
+	struct cached_chunk *last;
+
+	if (!n)
+		return NULL;
+	last = &cache->chunk[n - 1];
+	atomic_store_relaxed(&cache->nchunks, n - 1);
+	atomic_store(&last->chunk->whole, CHUNK_WHOLE_USED);
+	cpu_local_add(&cache->allocs, 1);
+	return last->addr;
+}
+
+/** pagecache_put_chunk() - a whole chunk back; false: nothing has changed. By the owner, pinned. */
+static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr)
+{
+	phys_addr_t pa = virt_to_phys(addr);
+	uint8_t used = CHUNK_WHOLE_USED;
+	unsigned n = cache->nchunks;
+	struct chunk *chunk;
+
+	if (n >= atomic_load_relaxed(&cache->chunk_limit) || pa & (CHUNK_SIZE - 1) ||
+	    pa < PAGECACHE_LOWEST)
+		return false;
+	chunk = chunk_find(cache->index, pa);
+	if (!chunk || chunk->node != cache->node ||
+	    !atomic_cas(&chunk->whole, &used, CHUNK_WHOLE_CACHED))
+		return false;
+	cache->chunk[n] = (struct cached_chunk){ addr, chunk };
+	atomic_store_relaxed(&cache->nchunks, n + 1);
+	cpu_local_add(&cache->other_frees, 1);
 	return true;
 }
 
@@ -171,15 +350,8 @@ void *pagecache_alloc(struct pagecache *cache, uint64_t n, uint64_t align);
 /** pagecache_free() - likewise. Return: false: nothing has changed, ask the heap. */
 bool pagecache_free(struct pagecache *cache, void *addr, uint64_t n);
 
-/*
- * The parts of it, without refills and spills. By the cache's owner, pinned; NULL
- * or false: nothing has changed, take the long way. That of a single frame spills.
- */
-void *pagecache_take_order(struct pagecache *cache, unsigned order); /* 1 .. PAGECACHE_ORDER_MAX */
-void *pagecache_take_chunk(struct pagecache *cache);
+/** pagecache_free_frame() - a single frame, spilling others if need be; likewise. */
 bool pagecache_free_frame(struct pagecache *cache, void *addr);
-bool pagecache_put_run(struct pagecache *cache, void *addr, unsigned n); /* 2 .. PAGECACHE_RUN_MAX */
-bool pagecache_put_chunk(struct pagecache *cache, void *addr);
 
 /**
  * pagecache_alloc_bulk() - up to @n single frames. By the cache's owner, pinned.
@@ -230,8 +402,9 @@ int pagecache_init_cpu(void);
 /** pagecache_exit_cpu() - empty and end them. Task context, waits. */
 void pagecache_exit_cpu(void);
 
-/** pagecache_mine() - that of the running CPU and context, pinned; to be seen again by the hot path. */
-struct pagecache *pagecache_mine(void);
+/** pagecache_show() - the hot path may use this cache again, unless failures are injected. By its
+ * owner. */
+void pagecache_show(struct pagecache *cache);
 
 /** pagecache_hide() - failures are injected: every call takes the long way until that ends. */
 void pagecache_hide(void);

@@ -27,15 +27,17 @@
 #define IRQ_SLOTS 64
 #define NMI_SLOTS 16
 
-static const unsigned slots_of[MM_NR_CONTEXTS] = { PAGECACHE_SLOTS, IRQ_SLOTS, NMI_SLOTS };
-
-/* What a CPU has, in one frame; one slot more than there is room for ends each cache. */
+/* What a CPU has, in two frames; one slot more than there is room for ends each cache. */
 struct cpu_caches {
 	struct pagecache cache[MM_NR_CONTEXTS];
-	struct held_frame slots[PAGECACHE_SLOTS + 1 + IRQ_SLOTS + 1 + NMI_SLOTS + 1];
+	struct held_frame irq_slots[IRQ_SLOTS + 1], nmi_slots[NMI_SLOTS + 1];
+	struct held_frame *task_slots;
 };
 
-static_assert(sizeof(struct cpu_caches) <= FRAME_SIZE, "metaframe_alloc() gives one frame");
+static_assert(sizeof(struct cpu_caches) <= FRAME_SIZE &&
+		      (PAGECACHE_SLOTS + 1) * sizeof(struct held_frame) <= FRAME_SIZE,
+	      "metaframe_alloc() gives one frame");
+static_assert(NMI_SLOTS <= PAGEHOLD_NMI_MAX, "so that an NMI can spill");
 
 static struct frame_word no_word = { ~0ULL, ~0ULL };
 static struct held_frame no_slot = { .word = &no_word };
@@ -99,20 +101,38 @@ static void share_room(void)
 static void make_caches(unsigned cpu, struct pageheap *heap)
 {
 	unsigned long flags = spin_lock_irqsave(&room_lock);
-	struct held_frame *slots = records[cpu]->slots;
+	struct cpu_caches *own = records[cpu];
 
+	if (!own->cache[MM_TASK].heap) {
+		pagecache_init(&own->cache[MM_TASK], heap, own->task_slots, PAGECACHE_SLOTS);
+		pagecache_init(&own->cache[MM_IRQ], heap, own->irq_slots, IRQ_SLOTS);
+		pagecache_init(&own->cache[MM_NMI], heap, own->nmi_slots, NMI_SLOTS);
+	}
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
-		struct pagecache *cache = &records[cpu]->cache[c];
-
-		if (!cache->heap)
-			pagecache_init(cache, heap, slots, slots_of[c]);
-		atomic_store(&caches[cpu][c], cache);
-		port_frame_cache_set((enum mm_context)c, cache);
-		slots += slots_of[c] + 1;
+		atomic_store(&caches[cpu][c], &own->cache[c]);
+		port_frame_cache_set((enum mm_context)c, &own->cache[c]);
 	}
 	ncpus++;
 	share_room();
 	spin_unlock_irqrestore(&room_lock, flags);
+}
+
+static bool make_record(unsigned cpu)
+{
+	struct cpu_caches *record = metaframe_alloc();
+	struct held_frame *slots = metaframe_alloc();
+
+	if (!record || !slots) {
+		if (record)
+			metaframe_free(record);
+		if (slots)
+			metaframe_free(slots);
+		return false;
+	}
+	memset(record, 0, sizeof(*record));
+	record->task_slots = slots;
+	atomic_store(&records[cpu], record);
+	return true;
 }
 
 void pagecache_init_none(void)
@@ -131,29 +151,20 @@ int pagecache_init_cpu(void)
 	pagecache_init_none();
 	if (!order->n)
 		return 0;
-	if (!records[cpu]) {
-		struct cpu_caches *record = metaframe_alloc();
-
-		if (!record)
-			return -ENOMEM;
-		memset(record, 0, FRAME_SIZE);
-		atomic_store(&records[cpu], record);
-	}
+	if (!records[cpu] && !make_record(cpu))
+		return -ENOMEM;
 	make_caches(cpu, &main_heap[order->node[0]]);
 	return 0;
 }
 
-struct pagecache *pagecache_mine(void)
+void pagecache_show(struct pagecache *cache)
 {
-	struct pagecache *cache = port_frame_cache();
-
 	if (cache->floor == PAGECACHE_HIDDEN && !atomic_load_relaxed(&mm_fail_armed)) {
 		atomic_store_relaxed(&cache->floor, cache->bottom);
 		atomic_fence();
 		if (atomic_load_relaxed(&mm_fail_armed))
 			atomic_store_relaxed(&cache->floor, PAGECACHE_HIDDEN);
 	}
-	return cache;
 }
 
 void pagecache_hide(void)
@@ -188,14 +199,18 @@ void pagecache_exit_cpu(void)
 
 struct drain {
 	struct pagecache *cache;
+	bool done;
 	struct pagecache_haul haul;
 };
 
+/* In the context of the cache, or in an interrupt that may have cut into a task's work with it. */
 static void drain_here(void *arg)
 {
 	struct drain *d = arg;
 
-	pagecache_take_all(d->cache, &d->haul);
+	d->done = !d->cache->busy;
+	if (d->done)
+		pagecache_take_all(d->cache, &d->haul);
 }
 
 /* A cache of the running CPU and context, or from a task that of its interrupts. */
@@ -219,11 +234,18 @@ static void drain_own(enum mm_context context)
 static void drain_one(struct pagecache *cache, unsigned cpu, enum mm_context context)
 {
 	struct drain d = { .cache = cache };
+	enum mm_context asked = context == MM_TASK ? MM_IRQ : context;
 
-	if (cpu == port_cpu() && context != MM_NMI)
+	if (cpu == port_cpu() && context != MM_NMI) {
 		drain_own(context);
-	else if (!port_run_on(cpu, context, drain_here, &d))
-		pagecache_give_back(&d.haul);
+		return;
+	}
+	while (!d.done) {
+		if (port_run_on(cpu, asked, drain_here, &d))
+			return;
+		port_relax();
+	}
+	pagecache_give_back(&d.haul);
 }
 
 void pagecache_drain(void)

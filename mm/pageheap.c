@@ -80,14 +80,15 @@ void pageheap_count_free(struct pageheap *heap, uint64_t pfn, uint64_t n, int si
 {
 	uint64_t end = pfn + n, stop;
 
-	heap->frames_free += sign > 0 ? n : -n;
+	atomic_store_relaxed(&heap->frames_free, heap->frames_free + (sign > 0 ? n : -n));
 	if (sign < 0)
 		atomic_store_relaxed(&pressure_due, 1);
 	for (; pfn < end; pfn = stop) {
 		enum mem_window w = window_of(pfn);
 
 		stop = MIN(end, window_end(w));
-		heap->window_free[w] += sign > 0 ? stop - pfn : pfn - stop;
+		atomic_store_relaxed(&heap->window_free[w],
+				     heap->window_free[w] + (sign > 0 ? stop - pfn : pfn - stop));
 	}
 }
 
@@ -166,7 +167,7 @@ static void put_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
 }
 
 /* The search within one window, or across all: then no hint helps. */
-uint64_t pageheap_search(struct pageheap *heap, const struct run_wanted *want)
+static uint64_t search_all(struct pageheap *heap, const struct run_wanted *want)
 {
 	struct run_wanted w = *want;
 	enum mem_window window = window_of(w.lo);
@@ -187,6 +188,21 @@ uint64_t pageheap_search(struct pageheap *heap, const struct run_wanted *want)
 			heap->hint[window] = pfn;
 		else if (want->hi == window_end(window))
 			heap->hint[window] = want->hi;
+	}
+	return pfn;
+}
+
+/* Memory that arrived at run time is left out by searching what lies between. */
+uint64_t pageheap_search(struct pageheap *heap, const struct run_wanted *want)
+{
+	struct run_wanted in = *want;
+	uint64_t pfn = PFN_NONE;
+
+	if (!want->boot_only)
+		return search_all(heap, want);
+	while (pfn == PFN_NONE && (in.hi = memmap_boot_stretch(heap->map, &in.lo, want->hi))) {
+		pfn = search_all(heap, &in);
+		in.lo = in.hi;
 	}
 	return pfn;
 }
@@ -246,7 +262,7 @@ static int check_free(const struct pageheap *heap, uint64_t pfn, uint64_t n)
 	if (unlikely(!chunk))
 		return MM_PAGE_INVALID_FREE;
 	use = frame_use(chunk, (unsigned)(pfn % CHUNK_FRAMES));
-	ours = chunk->leaf && chunk->owner == CHUNK_HEAP &&
+	ours = chunk->leaf && atomic_load_relaxed(&chunk->owner) == CHUNK_HEAP &&
 	       memmap_is_ram(heap->map, pfn << FRAME_SHIFT, FRAME_SIZE);
 	if (use == FRAME_FREE || atomic_load(&chunk->whole) == CHUNK_WHOLE_CACHED)
 		return MM_PAGE_DOUBLE_FREE;
@@ -437,11 +453,11 @@ static void move_cursor(struct pageheap *heap, uint64_t *cursor, uint64_t pfn, u
  * What is asked for may be less than a chunk; what is claimed is not.
  */
 static bool grow_window(struct pageheap *heap, enum mem_window w, uint64_t lo, uint64_t hi,
-			uint64_t seen)
+			bool boot_only, uint64_t seen)
 {
 	lo = round_down(lo, CHUNK_FRAMES);
 	hi = MIN(round_up(hi, CHUNK_FRAMES), window_end(w));
-	for (unsigned arrived = 0; arrived < 2; arrived++) {
+	for (unsigned arrived = 0; arrived < (boot_only ? 1 : 2); arrived++) {
 		uint64_t *cursor = &heap->cursor[w][arrived];
 		phys_addr_t base = MAX(lo, atomic_load_relaxed(cursor)) << FRAME_SHIFT;
 		phys_addr_t end = hi << FRAME_SHIFT;
@@ -475,7 +491,7 @@ bool pageheap_grow(struct pageheap *heap, const struct run_wanted *want)
 			uint64_t lo = MAX(want->lo, window_start(w));
 
 			if (lo < MIN(want->hi, window_end(w)) &&
-			    grow_window(heap, w, lo, want->hi, seen))
+			    grow_window(heap, w, lo, want->hi, want->boot_only, seen))
 				return true;
 		}
 		if (!rewind_cursors(heap, seen))
@@ -497,7 +513,7 @@ static bool grow_run(struct pageheap *heap, const struct run_wanted *want)
 		return false;
 	end = round_up(at + (want->n << FRAME_SHIFT), CHUNK_SIZE);
 	at = round_down(at, CHUNK_SIZE);
-	while (!err && claim_next(heap, -1, &at, end, &err))
+	while (!err && claim_next(heap, want->boot_only ? 0 : -1, &at, end, &err))
 		;
 	return !err;
 }

@@ -166,8 +166,23 @@ void pageheap_update(struct pageheap *heap);
 /** pageheap_lower_hints() - these frames have become free. */
 void pageheap_lower_hints(struct pageheap *heap, uint64_t pfn, uint64_t n);
 
-/** pageheap_split_zero() - keep for each frame of an all-zero chunk that it is; false: forgotten. */
+/** pageheap_split_zero() - keep for each frame of an all-zero chunk that it is; false: forgotten.
+ */
 bool pageheap_split_zero(struct pageheap *heap, struct chunk *chunk, uint64_t pfn);
+
+/**
+ * pageheap_is_dry() - has a window nothing free, and nothing to grow by?
+ *
+ * Any context, no lock: what comes at this moment may be missed.
+ */
+static inline bool pageheap_is_dry(const struct pageheap *heap, enum mem_window w)
+{
+	return !atomic_load_relaxed(&heap->window_free[w]) &&
+	       atomic_load_relaxed(&heap->cursor[w][0]) == window_end(w) &&
+	       atomic_load_relaxed(&heap->cursor[w][1]) == window_end(w) &&
+	       atomic_load_relaxed(&heap->grown_at) == atomic_load_relaxed(&heap->map->returned) &&
+	       !atomic_load_relaxed(&heap->deferred);
+}
 
 /** pageheap_settle() - free what NMIs have left behind. Any context but NMI. */
 void pageheap_settle(struct pageheap *heap);

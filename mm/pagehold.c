@@ -5,16 +5,26 @@
 #include "mm/framebits.h"
 #include "mm/pagehold.h"
 
-/* Words gathered before their bits change, by number: most batches touch few. */
-#define GATHER 16
+/*
+ * Frames on their way back, gathered by words before the lock is taken: a table
+ * with open addressing. Most batches touch few words.
+ */
+#define GATHER 32
+#define GATHER_FULL 24
+
+struct gather {
+	struct held_word word[GATHER];
+	unsigned n;
+};
 
 /* heap->lock is held from here */
 
 /* Frames of one word; those of a word are all in one window. */
 static void count_word(struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
-	heap->frames_free += n;
-	heap->window_free[window_of(pfn)] += n;
+	atomic_store_relaxed(&heap->frames_free, heap->frames_free + n);
+	n += heap->window_free[window_of(pfn)];
+	atomic_store_relaxed(&heap->window_free[window_of(pfn)], n);
 }
 
 /* Free frames of a word become held; the summary is left to the caller. */
@@ -39,11 +49,12 @@ static void hold_word(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, 
 static void unhold_word(struct pageheap *heap, const struct held_word *held)
 {
 	uint64_t pfn = virt_to_phys(held->addr) >> FRAME_SHIFT;
+	uint64_t *hint = &heap->hint[window_of(pfn)];
 
 	atomic_and(&held->word->end, ~held->frames);
 	count_word(heap, pfn, popcount64(held->frames));
+	*hint = MIN(*hint, pfn + ctz64(held->frames));
 	pageheap_touch(heap, (struct chunk *)(held->word - pfn % CHUNK_FRAMES / 64), pfn);
-	pageheap_lower_hints(heap, pfn + ctz64(held->frames), 1);
 }
 
 /* How many of the wanted frames there are to have, reserves left alone. */
@@ -61,7 +72,13 @@ static uint64_t frames_to_have(const struct pageheap *heap, const struct run_wan
 static unsigned try_hold(struct pageheap *heap, const struct run_wanted *want,
 			 struct held_word *words, unsigned nwords)
 {
-	struct run_wanted any = { .n = 1, .align = 1, .lo = want->lo, .hi = want->hi };
+	struct run_wanted any = {
+		.n = 1,
+		.align = 1,
+		.lo = want->lo,
+		.hi = want->hi,
+		.boot_only = want->boot_only,
+	};
 	uint64_t left, pfn;
 	unsigned long flags;
 	unsigned n = 0;
@@ -143,37 +160,60 @@ bool pageheap_unhold_words(struct pageheap *heap, const struct held_word *words,
 	return true;
 }
 
-bool pageheap_unhold(struct pageheap *heap, const struct held_frame *frames, unsigned n)
+static bool flush_gathered(struct pageheap *heap, struct gather *g)
 {
-	struct held_word gathered[GATHER];
 	unsigned long flags;
 
-	for (unsigned i = 0; i < GATHER; i++)
-		gathered[i].word = NULL;
 	if (!pageheap_lock(heap, &flags))
 		return false;
-	for (const struct held_frame *f = frames; f < frames + n;) {
+	for (unsigned i = 0; i < GATHER; i++) {
+		if (!g->word[i].word)
+			continue;
+		unhold_word(heap, &g->word[i]);
+		g->word[i].word = NULL;
+	}
+	spin_unlock_irqrestore(&heap->lock, flags);
+	g->n = 0;
+	return true;
+}
+
+static struct held_word *gather_word(struct gather *g, struct frame_word *word, uintptr_t frame)
+{
+	unsigned i = frame / 64 % GATHER;
+
+	while (g->word[i].word != word) {
+		if (!g->word[i].word) {
+			g->word[i].word = word;
+			g->word[i].addr = (void *)(round_down(frame, 64) << FRAME_SHIFT);
+			g->word[i].frames = 0;
+			g->n++;
+			break;
+		}
+		i = (i + 1) % GATHER;
+	}
+	return &g->word[i];
+}
+
+bool pageheap_unhold(struct pageheap *heap, const struct held_frame *frames, unsigned n)
+{
+	const struct held_frame *end = frames + n;
+	struct gather g;
+
+	static_assert(GATHER_FULL >= PAGEHOLD_NMI_MAX, "of an NMI all or nothing is given back");
+	for (unsigned i = 0; i < GATHER; i++)
+		g.word[i].word = NULL;
+	g.n = 0;
+	for (const struct held_frame *f = frames; f < end;) {
 		struct frame_word *word = f->word;
 		uintptr_t frame = (uintptr_t)f->addr >> FRAME_SHIFT;
-		struct held_word *held = &gathered[frame / 64 % GATHER];
-		uint64_t bits = 0;
+		uint64_t bits = 1ULL << frame % 64;
 
 		/* What was freed in order lies together. */
-		do
+		while (++f < end && f->word == word)
 			bits |= 1ULL << ((uintptr_t)f->addr >> FRAME_SHIFT) % 64;
-		while (++f < frames + n && f->word == word);
-		if (held->word != word) {
-			if (held->word)
-				unhold_word(heap, held);
-			held->word = word;
-			held->addr = (void *)(round_down(frame, 64) << FRAME_SHIFT);
-			held->frames = 0;
-		}
-		held->frames |= bits;
+		if (g.n == GATHER_FULL && !flush_gathered(heap, &g))
+			return false;
+		gather_word(&g, word, frame)->frames |= bits;
 	}
-	for (unsigned i = 0; i < GATHER; i++)
-		if (gathered[i].word)
-			unhold_word(heap, &gathered[i]);
-	spin_unlock_irqrestore(&heap->lock, flags);
-	return true;
+	return flush_gathered(heap, &g);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Frames that go from the page heap to a cache and back: between free (1,0) and
- * held (1,1). All that a call moves, it moves under one hold of the heap's lock.
+ * held (1,1); by whole words, a few under each hold of the heap's lock.
  *
  * Locking: heap->lock, taken inside.
  */
@@ -43,11 +43,14 @@ unsigned pageheap_hold(struct pageheap *heap, const struct run_wanted *want,
 bool pageheap_hold_run(struct pageheap *heap, const struct run_wanted *want,
 		       struct held_word *word);
 
+/** PAGEHOLD_NMI_MAX - what an NMI may give back in one call. */
+#define PAGEHOLD_NMI_MAX 16
+
 /**
  * pageheap_unhold() - give frames back.
  *
- * Any context. Return: false in an NMI that found the lock taken: nothing has
- * changed.
+ * Any context. The lock is held for a few words at a time. Return: false in an NMI
+ * that found the lock taken: nothing has changed.
  */
 bool pageheap_unhold(struct pageheap *heap, const struct held_frame *frames, unsigned n);
 bool pageheap_unhold_words(struct pageheap *heap, const struct held_word *words, unsigned n);

@@ -13,10 +13,15 @@
 
 const uint64_t pagemap_limit = 1ULL << ARENA_PHYS_BITS;
 struct window window_listed;
+struct window window_careful = { .bits = ~0ULL };
 struct window window_unlisted = { .bits = ~0ULL };
 struct span null_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
+struct span gone_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
 
 static_assert(ARENA_SIZE % BLOCK_SIZE == 0, "a block lies in one arena");
+
+/* Blocks that are neighbours in the window may share a table: one at a time. */
+static struct spinlock window_lock;
 
 /* The slot that says where a block's entries are: that of its first chunk. */
 static pagemap_entry_t **block_slot(phys_addr_t pa)
@@ -39,19 +44,32 @@ struct span *pagemap_find(phys_addr_t pa)
 	return block ? pagemap_span(atomic_load(entry_at(block, pa))) : &null_span;
 }
 
-/* Show a block's frame in the window. Without it look-ups are slow, not wrong. */
-static void show_block(phys_addr_t pa, const pagemap_entry_t *block)
+/* Where the entries of the block that starts at @pa are in the window. */
+static uintptr_t window_place(phys_addr_t pa)
+{
+	return (uintptr_t)PORT_WINDOW_BASE + (pa >> PAGE_SHIFT) * sizeof(pagemap_entry_t);
+}
+
+/*
+ * Show a block's frame in the window. Without it look-ups are slow, not wrong. The
+ * slot of the block's second chunk, not needed otherwise, says that it is shown.
+ */
+static void show_block(phys_addr_t pa, pagemap_entry_t *block)
 {
 	struct meta_pool *pool = memmap_node_pool(&main_map, 0);
 	struct port_pool tables = { 0 };
-	uintptr_t va = (uintptr_t)PORT_WINDOW_BASE +
-		       (pa >> PAGE_SHIFT) * sizeof(pagemap_entry_t);
 
 	if (!PORT_WINDOW_SIZE)
 		return;
 	addrstate_feed(&main_map, 0, ADDRSTATE_ROOM);
-	if (meta_fill_tables(pool, &tables, port_pool_worst(FRAME_SIZE)))
-		(void)port_map(va, virt_to_phys(block), FRAME_SIZE, PORT_READ, &tables);
+	if (meta_fill_tables(pool, &tables, port_pool_worst(FRAME_SIZE))) {
+		unsigned long flags = spin_lock_irqsave(&window_lock);
+
+		if (!port_map(window_place(pa), virt_to_phys(block), FRAME_SIZE, PORT_READ,
+			      &tables))
+			atomic_store(&chunk_find(&main_map.index, pa + CHUNK_SIZE)->spans, block);
+		spin_unlock_irqrestore(&window_lock, flags);
+	}
 	meta_return_tables(pool, &tables);
 }
 
@@ -78,6 +96,24 @@ static pagemap_entry_t *get_block(phys_addr_t pa)
 	return fresh;
 }
 
+void pagemap_forget(struct arena *arena)
+{
+	static_assert(BLOCK_SIZE == 2 * CHUNK_SIZE, "each second chunk's slot is one of a block");
+
+	for (unsigned i = 0; i < ARENA_CHUNKS; i += 2) {
+		uintptr_t va = window_place(arena->base + i * CHUNK_SIZE);
+
+		if (!arena->chunk[i].spans)
+			continue;
+		if (arena->chunk[i + 1].spans) {
+			/* A leaf of its own: nothing to split. */
+			port_unmap(va, FRAME_SIZE, NULL);
+			port_flush(va, FRAME_SIZE);
+		}
+		metaframe_free(arena->chunk[i].spans);
+	}
+}
+
 bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
 {
 	pagemap_entry_t entry = (char *)span - (char *)&null_span;
@@ -96,6 +132,8 @@ bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
 
 void pagemap_clear(phys_addr_t pa, size_t npages)
 {
+	pagemap_entry_t gone = (char *)&gone_span - (char *)&null_span;
+
 	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE)
-		atomic_store(entry_at(atomic_load(block_slot(at)), at), 0);
+		atomic_store(entry_at(atomic_load(block_slot(at)), at), gone);
 }

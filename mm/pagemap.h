@@ -12,6 +12,8 @@
  *
  * An entry is the distance from null_span, so that an absent entry, 0, leads to
  * null_span and needs no test: null_span owns nothing, every check on it fails.
+ * Where a span has been and is no more the entry leads to gone_span, which is the
+ * same in all but its name: it tells a double free from a free of anything.
  *
  * A CPU may see a zero of the window for a while after entries were mapped
  * there; pagemap_find() looks at the frames themselves and is never wrong.
@@ -29,7 +31,7 @@
 #define CHUNK_PAGES (CHUNK_SIZE / PAGE_SIZE)
 
 struct span;
-extern struct span null_span;
+extern struct span null_span, gone_span;
 
 typedef intptr_t pagemap_entry_t;
 
@@ -59,10 +61,23 @@ static inline struct span *pagemap_lookup(phys_addr_t pa)
 	return pagemap_span(((const pagemap_entry_t *)PORT_WINDOW_BASE)[pa >> PAGE_SHIFT]);
 }
 
+/** pagemap_is_span() - neither null_span nor gone_span. */
+static inline bool pagemap_is_span(const struct span *span)
+{
+	return span != &null_span && span != &gone_span;
+}
+
 /** pagemap_set() - enter @span for @npages pages; false: no memory for entries. Any context. */
 bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span);
 
 /** pagemap_clear() - forget the span of these pages. Any context. */
 void pagemap_clear(phys_addr_t pa, size_t npages);
+
+/**
+ * pagemap_forget() - give back the entries of an arena that nobody finds any longer.
+ *
+ * Its memory has left: there are no spans. Task context, waits.
+ */
+void pagemap_forget(struct arena *arena);
 
 #endif

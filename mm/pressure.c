@@ -14,6 +14,7 @@
 #define LOW_SHARE 32
 #define CRITICAL_SHARE 128
 #define WINDOW_SHARE_MAX 4
+#define RESERVE_MAX_FRAMES (PRESSURE_RESERVE_MAX >> FRAME_SHIFT)
 #define HYSTERESIS_SHARE 8
 /* A handler that always says that it freed something must not keep us for ever. */
 #define RECLAIM_TRIES 16
@@ -128,7 +129,7 @@ static void set_floors(struct pageheap *heap, const uint64_t frames[MEM_WINDOWS]
 		/* In the highest window that has any, for those who cannot wait. */
 		if (one_in && frames[w])
 			floor = above ? MIN(above / one_in, frames[w] / WINDOW_SHARE_MAX)
-				      : MIN(frames[w] / one_in, PRESSURE_RESERVE_MAX >> FRAME_SHIFT);
+				      : MIN(frames[w] / one_in, RESERVE_MAX_FRAMES);
 		above += frames[w];
 		atomic_store_relaxed(&heap->floor[w], floor);
 	}

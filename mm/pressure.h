@@ -19,7 +19,7 @@ static inline bool pressure_is_ordinary(gfp_t gfp)
 	return !(gfp & (__GFP_HIGH | __GFP_NOFAIL | GFP_DMA | GFP_DMA32));
 }
 
-/** pressure_note() - frames have been taken since the last call: tell the handler if need be. No lock held. */
+/** pressure_note() - frames have been taken: tell the handler if need be. No lock held. */
 void pressure_note(void);
 
 /**

@@ -27,12 +27,14 @@
 static void lower_cursor(struct pageheap *heap, uint64_t pfn)
 {
 	struct ram_range r;
+	unsigned long flags;
 	uint64_t *cursor;
 
 	if (memmap_range(heap->map, pfn << FRAME_SHIFT, &r)) {
+		flags = spin_lock_irqsave(&heap->lock);
 		cursor = &heap->cursor[window_of(pfn)][r.arrived];
-		if (atomic_load_relaxed(cursor) > pfn)
-			atomic_store_relaxed(cursor, pfn);
+		atomic_store_relaxed(cursor, MIN(*cursor, pfn));
+		spin_unlock_irqrestore(&heap->lock, flags);
 	}
 	memmap_tell_growth(heap->map);
 }

@@ -2,9 +2,11 @@
 /* Spans: made, destroyed, and what their bits say; see span.h for the picture. */
 #include <spanheap/page.h>
 
+#include "lib/spinlock.h"
 #include "lib/string.h"
 #include "mm/metaframe.h"
 #include "mm/span.h"
+#include "mm/tiny.h"
 
 /*
  * Structures by the number of words, rounded up to a power of two. They are cut
@@ -15,6 +17,7 @@
 static struct {
 	struct spinlock lock;
 	struct span *free[SPAN_KINDS];
+	struct span *dropped; /* by NMIs that found the lock taken */
 } pool;
 
 static unsigned kind_of(unsigned nwords)
@@ -44,10 +47,29 @@ static bool refill_pool(unsigned kind)
 		struct span *span = (struct span *)(frame + at);
 
 		span->cpu = SPAN_NOBODY;
+		span->inbox_next = SPAN_CLAIMED;
 		span->next = pool.free[kind];
 		pool.free[kind] = span;
 	}
 	return true;
+}
+
+static void push_free(struct span *span)
+{
+	unsigned kind = kind_of(span->nwords);
+
+	span->next = pool.free[kind];
+	pool.free[kind] = span;
+}
+
+static void take_dropped(void)
+{
+	struct span *span = atomic_xchg(&pool.dropped, NULL), *next;
+
+	for (; span; span = next) {
+		next = span->next;
+		push_free(span);
+	}
 }
 
 static struct span *new_span(unsigned nwords)
@@ -58,28 +80,38 @@ static struct span *new_span(unsigned nwords)
 
 	if (!spin_lock_context(&pool.lock, &flags))
 		return NULL;
+	if (unlikely(atomic_load_relaxed(&pool.dropped)))
+		take_dropped();
 	if (pool.free[kind] || refill_pool(kind)) {
 		span = pool.free[kind];
 		pool.free[kind] = span->next;
 	}
 	spin_unlock_irqrestore(&pool.lock, flags);
 	if (span) {
-		memset(span, 0, kind_size(kind));
-		span->nwords = (uint8_t)nwords;
-		span->cpu = SPAN_NOBODY;
+		/* Nobody's and claimed it was, and stays for the time being. */
 		span->window = &window_unlisted;
+		span->class = NULL;
+		span->magic = 0;
+		span->nwords = (uint16_t)nwords;
+		span->fresh = 0;
+		span->spare = 0;
+		memset(span->used, 0, kind_size(kind) - offsetof(struct span, used));
 	}
 	return span;
 }
 
 static void drop_span(struct span *span)
 {
-	unsigned kind = kind_of(span->nwords);
-	unsigned long flags = spin_lock_irqsave(&pool.lock);
+	unsigned long flags;
 
-	span->next = pool.free[kind];
-	pool.free[kind] = span;
-	spin_unlock_irqrestore(&pool.lock, flags);
+	if (spin_lock_context(&pool.lock, &flags)) {
+		push_free(span);
+		spin_unlock_irqrestore(&pool.lock, flags);
+		return;
+	}
+	span->next = atomic_load(&pool.dropped);
+	while (!atomic_cas(&pool.dropped, &span->next, span))
+		;
 }
 
 void span_class_init(struct span_class *class, uint32_t size, unsigned npages, uint32_t align)
@@ -88,7 +120,7 @@ void span_class_init(struct span_class *class, uint32_t size, unsigned npages, u
 		.size = size,
 		.magic = (uint32_t)(((1ULL << 32) + size - 1) / size),
 		.nobjs = (uint16_t)(npages * PAGE_SIZE / size),
-		.npages = (uint8_t)npages,
+		.npages = (uint16_t)npages,
 		.align = align,
 	};
 }
@@ -96,15 +128,15 @@ void span_class_init(struct span_class *class, uint32_t size, unsigned npages, u
 /* Pages, entered in the page map for the first @mapped of them. */
 static bool give_pages(struct span *span, size_t npages, size_t mapped, size_t align, gfp_t gfp)
 {
-	void *pages = page_alloc_range(npages * PAGE_FRAMES, MAX(align, PAGE_SIZE), 0,
-				       ~(phys_addr_t)0, gfp & ~__GFP_ZERO & ~__GFP_NOFAIL);
+	void *pages = inner_pages_alloc(npages * PAGE_FRAMES, MAX(align, PAGE_SIZE),
+					gfp & ~__GFP_ZERO & ~__GFP_NOFAIL);
 
 	if (!pages)
 		return false;
 	span->base = virt_to_phys(pages);
 	if (pagemap_set(span->base, mapped, span))
 		return true;
-	free_pages_exact(pages, npages * PAGE_SIZE);
+	inner_pages_free(pages, npages * PAGE_FRAMES);
 	return false;
 }
 
@@ -123,6 +155,7 @@ struct span *span_create(struct span_class *class, gfp_t gfp)
 		drop_span(span);
 		return NULL;
 	}
+	(void)atomic_fetch_add(&class->nspans, 1);
 	for (unsigned i = 0; class->ctor && i < class->nobjs; i++)
 		class->ctor(span_object(span, i));
 	return span;
@@ -149,19 +182,79 @@ void span_destroy(struct span *span)
 {
 	size_t npages = span->class ? span->class->npages : span->size;
 
+	if (span->class == &tiny_class)
+		tiny_span_ends(span);
+	if (span->class)
+		(void)atomic_fetch_sub(&span->class->nspans, 1);
 	atomic_store(&span->cpu, SPAN_NOBODY);
 	pagemap_clear(span->base, span->class ? npages : 1);
-	free_pages_exact(phys_to_virt(span->base), npages * PAGE_SIZE);
+	inner_pages_free(phys_to_virt(span->base), npages * PAGE_FRAMES);
 	drop_span(span);
 }
 
-void span_fold_remote(struct span *span)
+/* What is free already, or in a window or stack, was freed twice. */
+void span_fold_word(struct span *span, unsigned word, struct met *met)
 {
-	uint64_t *remote = span_remote(span);
+	uint64_t *remote = &span_remote(span)[word];
+	const struct window *window = span->window;
+	uint64_t freed, twice;
+
+	if (likely(!atomic_load_relaxed(remote)))
+		return;
+	freed = atomic_xchg(remote, 0);
+	twice = freed & ~atomic_load_relaxed(&span->used[word]);
+	if (window_is_real(window) && window->word == word)
+		twice |= freed & window->bits;
+	for (uint64_t left = span->class->stack_window ? freed : 0; left; left &= left - 1)
+		if (span_stacked(span)[lowest_bit(left)] & STACKED)
+			twice |= left & -left;
+	if (unlikely(twice))
+		met->object = span_object(span, word * 64UL + ctz64(twice));
+	(void)cpu_local_and(&span->used[word], ~(freed & ~twice));
+}
+
+bool span_handed_out(const struct span *span, unsigned index)
+{
+	const struct window *window = span->window;
+
+	if (index >= span->nobjs)
+		return false;
+	/* What a cache frees goes back into its windows, whose order then says nothing. */
+	if (index < span->fresh || span->class->cpu)
+		return true;
+	if (span->class->stack_window && span_stacked(span)[index] & STACKED_BEFORE)
+		return true;
+	return window_is_real(window) && window->word == index / 64 && !bit_of(window->bits, index);
+}
+
+void span_note_window(struct span *span, unsigned word, uint64_t left)
+{
+	unsigned fresh = MIN(word * 64 + ctz64(left), span->nobjs);
+
+	if (fresh > span->fresh)
+		span->fresh = (uint16_t)fresh;
+}
+
+void span_fold_remote(struct span *span, struct met *met)
+{
+	for (unsigned w = 0; w < span->nwords; w++)
+		span_fold_word(span, w, met);
+}
+
+static bool has_remote(struct span *span)
+{
+	const uint64_t *remote = span_remote(span);
 
 	for (unsigned w = 0; w < span->nwords; w++)
-		if (atomic_load_relaxed(&remote[w]))
-			(void)cpu_local_and(&span->used[w], ~atomic_xchg(&remote[w], 0));
+		if (atomic_load(&remote[w]))
+			return true;
+	return false;
+}
+
+bool span_let_go(struct span *span)
+{
+	(void)atomic_xchg(&span->inbox_next, NULL);
+	return has_remote(span) && span_claim(span);
 }
 
 bool span_is_empty(const struct span *span)
@@ -178,4 +271,33 @@ bool span_has_free(const struct span *span)
 		if (~atomic_load_relaxed(&span->used[w]) & span_word_mask(span, w))
 			return true;
 	return false;
+}
+
+uint64_t span_word_live(const struct span *span, unsigned word)
+{
+	const uint64_t *remote = span->used + span->nwords;
+	const struct window *window = atomic_load(&span->window);
+	uint64_t live =
+		atomic_load_relaxed(&span->used[word]) & ~atomic_load_relaxed(&remote[word]);
+
+	if (window->span == span && window->word == word)
+		live &= ~atomic_load_relaxed(&window->bits);
+	for (unsigned i = 0; span->class && span->class->stack_window && i < span->nobjs; i++)
+		live &= ~((uint64_t)(span_stacked(span)[i] & STACKED) << i);
+	return live;
+}
+
+void span_for_each(void (*fn)(struct span *span, void *arg), void *arg)
+{
+	for_each_arena(a, &main_map.index) for (uint64_t at = a->base; at < a->base + ARENA_SIZE;
+						at += PAGE_SIZE)
+	{
+		struct span *span = pagemap_find(at);
+
+		if (span == &null_span && at % CHUNK_SIZE == 0 &&
+		    !chunk_find(&main_map.index, round_down(at, 2 * CHUNK_SIZE))->spans)
+			at += CHUNK_SIZE - PAGE_SIZE;
+		else if (pagemap_is_span(span) && span->base == at)
+			fn(span, arg);
+	}
 }

@@ -40,6 +40,13 @@
 #define SPAN_CENTRAL 0xfffffffeU /* with mcentral */
 #define SPAN_LARGE 0xfffffffdU	 /* one object on whole pages, nobody's */
 
+/*
+ * Set in cpu while others have freed in the span and its owner has not looked:
+ * the owner's own frees take the long way then, so that an object which another
+ * CPU has freed before is found at once.
+ */
+#define SPAN_MAIL 0x40000000U
+
 struct span_class;
 
 /* Lists through next and prev. */
@@ -64,37 +71,48 @@ struct mcentral {
  * @base: address of the first
  * @size: bytes of an object
  * @word: which word of the span's bits this is
+ * @nobjs: objects of that word, free or not; 0 for an empty window
  * @span: where they lie; NULL: an empty window
  */
 struct window {
 	uint64_t bits;
 	uintptr_t base;
 	uint32_t size;
-	uint32_t word;
+	uint16_t word, nobjs;
 	struct span *span;
 };
 
 /*
  * Where struct span's window points when the span is in none: to no bits, if
  * the span is listed; to all bits, if it is full and not listed, so that the
- * first free of an object stops at the check for a double free and lists it.
+ * first free of an object stops at the check for a double free and lists it; and
+ * to all bits, if it is listed but each free must look at the marks of a stack.
  */
-extern struct window window_listed, window_unlisted;
+extern struct window window_listed, window_careful, window_unlisted;
+
+static inline bool window_is_real(const struct window *window)
+{
+	return window != &window_listed && window != &window_careful && window != &window_unlisted;
+}
 
 /**
  * struct span
  * @base: physical address of the first object
  * @window: see above
  * @magic: reciprocal of the size, see object_index(); 0 for a large object
- * @cpu: owner
+ * @cpu: owner, and SPAN_MAIL; by who has the claim or mcentral's lock
  * @size: bytes of an object; pages of a large one
  * @nobjs: how many
  * @nwords: words in each bit set
+ * @fresh: when the window was loaded, no object from this number on had ever been
+ *	handed out, and each below had: they are handed out lowest first
  * @spare: listed, empty, and counted as such by its owner
  * @class: what it holds; NULL for a large object
  * @next, @prev: of the list that it is in
  * @inbox_next: of its owner's inbox; NULL while it is in none and nobody hands
- *	it over. Claimed by compare-and-swap, see mcache.h
+ *	it over. Claimed by compare-and-swap, see mcache.h. A span that belongs
+ *	to nobody or is one large object is always claimed, so that who freed in
+ *	it before it ended, and looks only now, leaves it alone
  * @used: see above; remote[] follows it
  */
 struct span {
@@ -103,14 +121,21 @@ struct span {
 	uint32_t magic;
 	uint32_t cpu;
 	uint32_t size;
-	uint16_t nobjs;
-	uint8_t nwords;
-	uint8_t spare;
+	uint16_t nobjs : 11, nwords : 5;
+	uint16_t fresh : 11, spare : 1;
 	struct span_class *class;
 	struct span *next, *prev;
 	struct span *inbox_next;
 	uint64_t used[];
 };
+
+/* A CPU's number, SPAN_NOBODY, SPAN_CENTRAL or SPAN_LARGE. */
+static inline uint32_t span_owner(const struct span *span)
+{
+	uint32_t cpu = atomic_load(&span->cpu);
+
+	return cpu < SPAN_LARGE ? cpu & ~SPAN_MAIL : cpu;
+}
 
 static_assert(offsetof(struct span, used) == 64, "the header is one cache line");
 
@@ -125,7 +150,16 @@ static inline uint64_t *span_remote(struct span *span)
 	return span->used + span->nwords;
 }
 
-/* One mark per object of a span of a class with a stack: it is in one. Such spans have one word. */
+/* Of an object of a class with a stack: it is in one, it was handed out before. */
+#define STACKED 1
+#define STACKED_BEFORE 2
+
+static inline bool span_is_listed(const struct span *span)
+{
+	return span->window == &window_listed || span->window == &window_careful;
+}
+
+/* Such marks of each object of a span of such a class, which has one word. */
 static inline uint8_t *span_stacked(const struct span *span)
 {
 	return (uint8_t *)(span->used + 2);
@@ -141,17 +175,30 @@ static inline uint64_t span_word_mask(const struct span *span, unsigned word)
  * struct class_cpu - what a CPU has of a class that is not kmalloc's.
  * @window: by context
  * @partial: spans with free objects, in no window
+ * @reloaded: objects put into windows beside what struct cpu_heap counts as loaded
  */
 struct class_cpu {
 	struct window window[MM_NR_CONTEXTS];
 	struct span_list partial;
+	uint64_t reloaded[MM_NR_CONTEXTS];
 };
+
+/* A word for the class's own use, behind the bits of a span of several words; NULL at first. */
+static inline void **span_side(struct span *span)
+{
+	return (void **)(span->used + 2 * span->nwords);
+}
+
+/** class_cpu_alloc() - one, zeroed; or NULL. Any context. */
+struct class_cpu *class_cpu_alloc(void);
+
+void class_cpu_free(struct class_cpu *cpu);
 
 /**
  * struct span_class - objects of one size and kind.
  * @size, @magic, @nobjs, @npages: as in struct size_class
  * @align: of spans, in bytes
- * @align: of spans, in bytes
+ * @nspans: how many there are
  * @index: number of the span class, 2 * size class + noscan, of kmalloc's
  * @stack_window: offset of its window in struct mcache if it has a stack of
  *	objects in place of the window, else 0
@@ -163,15 +210,22 @@ struct class_cpu {
  */
 struct span_class {
 	uint32_t size, magic;
-	uint16_t nobjs;
-	uint8_t npages, index;
+	uint16_t nobjs, npages;
 	uint16_t stack_window;
+	uint8_t index;
 	uint32_t align;
+	size_t nspans;
 	struct kmem_cache *cache;
 	void (*ctor)(void *object);
 	struct class_cpu **cpu;
 	struct mcentral central[PORT_MAX_NODES];
 };
+
+/* Where the window of a listed span points. */
+static inline struct window *span_listed_window(const struct span *span)
+{
+	return span->class->stack_window ? &window_careful : &window_listed;
+}
 
 /**
  * span_class_init() - fill in a class.
@@ -183,18 +237,42 @@ void span_class_init(struct span_class *class, uint32_t size, unsigned npages, u
  * span_create() - a fresh span with all objects free, entered in the page map.
  * @gfp: where the pages may come from
  *
- * Any context. Return: NULL if there is no memory. Its cpu is SPAN_NOBODY.
+ * Any context. Return: NULL if there is no memory. Its cpu is SPAN_NOBODY, and it
+ * is claimed.
  */
 struct span *span_create(struct span_class *class, gfp_t gfp);
 
 /** span_create_large() - one object on @npages pages, aligned to @align bytes; or NULL. */
 struct span *span_create_large(size_t npages, size_t align, gfp_t gfp);
 
-/** span_destroy() - give the pages back. Nobody holds an object of it. */
+/** span_destroy() - give the pages back. Nobody holds an object of it; the caller has the claim. */
 void span_destroy(struct span *span);
 
-/** span_fold_remote() - objects that others freed become free. By the owner. */
-void span_fold_remote(struct span *span);
+/** struct met - an object that was freed twice, found when the two frees met. */
+struct met {
+	const void *object;
+};
+
+/** span_fold_word() - objects of a word that others freed become free. By the owner. */
+void span_fold_word(struct span *span, unsigned word, struct met *met);
+
+/** span_fold_remote() - likewise, of all words. */
+void span_fold_remote(struct span *span, struct met *met);
+
+/** span_claim() - true if the caller has the claim now. Any context. */
+static inline bool span_claim(struct span *span)
+{
+	struct span *unclaimed = NULL;
+
+	return atomic_cas(&span->inbox_next, &unclaimed, SPAN_CLAIMED);
+}
+
+/**
+ * span_let_go() - of the claim.
+ *
+ * Return: true if it was taken again, for frees that came meanwhile.
+ */
+bool span_let_go(struct span *span);
 
 /** span_is_empty() - no object is handed out or in a window. By the owner. */
 bool span_is_empty(const struct span *span);
@@ -202,6 +280,17 @@ bool span_is_empty(const struct span *span);
 /** span_has_free() - some object is free. By the owner. */
 bool span_has_free(const struct span *span);
 
+/** span_handed_out() - was an object, which is free or in the window, ever handed out? */
+bool span_handed_out(const struct span *span, unsigned index);
+
+/** span_note_window() - the window leaves its word, with these objects not handed out. */
+void span_note_window(struct span *span, unsigned word, uint64_t left);
+
+/** span_word_live() - which objects of a word callers hold, at this moment. */
+uint64_t span_word_live(const struct span *span, unsigned word);
+
+/** span_for_each() - visit every span. What is made or ends meanwhile may be missed. */
+void span_for_each(void (*fn)(struct span *span, void *arg), void *arg);
 
 static inline void span_list_add(struct span_list *list, struct span *span)
 {

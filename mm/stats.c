@@ -2,12 +2,29 @@
 /* The calls of <spanheap/stats.h>: what the floors count, put together. */
 #include "lib/fmt.h"
 #include "mm/addrstate.h"
+#include "mm/kmem_cache.h"
 #include "mm/log.h"
 #include "mm/mcache.h"
 #include "mm/metaframe.h"
 #include "mm/numa.h"
+#include "mm/object_check.h"
 #include "mm/pagecache.h"
+#include "mm/objpool.h"
+#include "mm/percpu.h"
 #include "mm/stats.h"
+#include "mm/tiny.h"
+
+/* What arrived at run time keeps its metadata in itself. */
+static uint64_t arrived_metadata(void)
+{
+	struct ram_range r;
+	uint64_t sum = 0;
+
+	for (phys_addr_t at = 0; memmap_range(&main_map, at, &r); at = r.base + r.size)
+		if (r.arrived && r.use == MEM_USE_BOOT)
+			sum += r.size;
+	return sum;
+}
 
 static int add_run(phys_addr_t base, uint64_t size, enum mem_state state, void *arg)
 {
@@ -23,6 +40,7 @@ static int add_run(phys_addr_t base, uint64_t size, enum mem_state state, void *
 
 void mm_stats(struct mm_stats *s)
 {
+	struct inner_calls inner = inner_calls();
 	struct mcache_counts objects;
 
 	*s = (struct mm_stats){ .failed_calls = page_failed_calls() };
@@ -39,14 +57,19 @@ void mm_stats(struct mm_stats *s)
 		spin_unlock_irqrestore(&heap->lock, flags);
 		s->metadata_bytes += main_map.pool[node].held;
 	}
+	s->alloc_calls -= inner.allocs;
+	s->free_calls -= inner.frees;
+	s->failed_calls -= inner.failures;
 	s->frames_used -= metaframe_count();
-	s->metadata_bytes += metaframe_count() * FRAME_SIZE;
+	s->metadata_bytes += metaframe_count() * FRAME_SIZE + arrived_metadata();
 	mcache_count(&objects);
+	objects.allocs += kmem_cache_loaded() + tiny_allocs();
 	s->objects_live = objects.live;
 	s->objects_live_bytes = objects.live_bytes;
 	s->alloc_calls += objects.allocs + kmalloc_large_allocs();
 	s->free_calls += objects.allocs + kmalloc_large_allocs() - objects.live;
-	s->failed_calls += kmalloc_failed_calls();
+	s->failed_calls += kmalloc_failed_calls() + kmem_cache_failed_calls() +
+			   percpu_failed_calls();
 }
 
 __attribute__((format(printf, 2, 3))) static void say(void (*sink)(const char *line),
@@ -129,11 +152,29 @@ int mm_validate(void)
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		bad += pageheap_check(&main_heap[node]);
 	bad += pagecache_check_all();
+	bad += kmem_cache_check() + tiny_check() + percpu_check();
+	bad += object_check();
 	return (int)bad;
 }
 
+static void drain_cpu(void *unused)
+{
+	(void)unused;
+	tiny_flush_cpu();
+	kmem_cache_flush_cpu();
+	mcache_flush();
+}
+
+/*
+ * Twice: what a CPU gives back in the first round may have been queued for one
+ * that was asked before.
+ */
 void mm_drain(void)
 {
+	objpool_empty_all();
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+			(void)port_run_on(cpu, MM_TASK, drain_cpu, NULL);
 	pagecache_drain();
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		pageheap_settle(&main_heap[node]);

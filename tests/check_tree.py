@@ -43,6 +43,7 @@ LAYERS = [
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 STATIC = re.compile(r"^static (?!inline)[^=;(]*?\b(\w+)\(")
+ATTRIBUTE = re.compile(r"__attribute__\(\(.*?\)\) ?")
 
 
 def tree(root):
@@ -96,7 +97,7 @@ def names(sources):
     for path, lines in sources:
         if path.startswith("mm/") and path.endswith(".c"):
             for line in lines:
-                if m := STATIC.match(line):
+                if m := STATIC.match(ATTRIBUTE.sub("", line)):
                     where[m[1]].add(path)
     for name, paths in sorted(where.items()):
         if len(paths) > 1:

@@ -7,6 +7,7 @@
     targets       what makefile fragments add (host tests, generated files)
     boots         the in-kernel suites on machines of many shapes, both boot paths
     run           `make run` without input, and a session at its prompt
+    hotplug       memory modules that come and go; balloon: memory given back to the host
     failures      machines that cannot work, kernels that cannot be loaded, suites
                   that go wrong: each must be reported as what it is
 
@@ -23,6 +24,8 @@ import sys
 import tempfile
 import time
 
+import balloon
+import hotplug
 import ktap
 import qemu
 import run as runner
@@ -45,7 +48,18 @@ VARIANTS = [
 NUMA = ("-object memory-backend-ram,id=n0,size=512M -object memory-backend-ram,id=n1,size=512M "
         "-numa node,memdev=n0,cpus=0-1 -numa node,memdev=n1,cpus=2-3")
 
-# Variant, and what differs from PVH with 4 CPUs and 1 GiB.
+# One node without CPUs, and distances that are not symmetric to the numbers.
+NUMA3 = ("-object memory-backend-ram,id=n0,size=256M -object memory-backend-ram,id=n1,size=512M "
+         "-object memory-backend-ram,id=n2,size=256M "
+         "-numa node,nodeid=0,memdev=n0,cpus=0-1 -numa node,nodeid=1,memdev=n1 "
+         "-numa node,nodeid=2,memdev=n2,cpus=2-3 -numa dist,src=0,dst=1,val=40 "
+         "-numa dist,src=0,dst=2,val=20 -numa dist,src=1,dst=2,val=15")
+# A module that is there at the start, at an odd place; node 1 so has a hole.
+COLD = (NUMA + " -m 1G,slots=4,maxmem=8G -object memory-backend-ram,id=d,size=480M "
+        "-device pc-dimm,memdev=d,addr=0x152000000,node=1")
+NAMES = {NUMA: "NUMA", NUMA3: "three nodes", COLD: "NUMA and a cold-plugged module"}
+
+# Variant, and what differs from PVH with 4 CPUs, 1 GiB and all suites.
 BOOTS = [
     ("gcc", {}),
     ("gcc", dict(smp=1)),
@@ -60,6 +74,10 @@ BOOTS = [
     ("gcc", dict(args=NUMA)),
     ("gcc", dict(mem="512G")),
     ("gcc", dict(mem="1T")),
+    ("gcc", dict(mem="4T", filter="scavenge,numa*,hotplug,memmap")),
+    ("gcc", dict(args=NUMA3, filter="numa*,page,pressure,scavenge")),
+    ("gcc", dict(args=COLD, filter="numa*,dimm,page,pressure,scavenge")),
+    ("preempt", dict(args=COLD, boot="uefi", filter="numa*,dimm,hotplug,scavenge")),
     ("flat", {}),
     ("flat", dict(mem="3G", smp=8)),
     ("clang", {}),
@@ -274,14 +292,16 @@ class Matrix:
         return qemu.Machine(self.image(variant), self.image(variant, "esp.img"), **shape)
 
     def boot(self, variant, shape):
+        shape = dict(shape)
+        chosen = shape.pop("filter", "")
         args = shape.get("args", "")
-        extra = " NUMA" if args == NUMA else f" {args}" if args else ""
+        extra = f" {NAMES.get(args, args)}" if args else ""
         machine = self.machine(variant, **shape)
         name = f"selftest {variant}, {machine}{extra}"
         if not self.wanted(name):
             return
         lines = []
-        test = runner.Selftest(machine, timeout=BOOT_TIMEOUT, out=lines.append)
+        test = runner.Selftest(machine, chosen, timeout=BOOT_TIMEOUT, out=lines.append)
         if variant in self.broken:
             self.record(name, 0, 1, [], 0, "not built")
             return
@@ -394,6 +414,10 @@ class Matrix:
         self.step("run session", self.session)
         self.step("run cmdline.txt", self.cmdline_file)
         self.step("run 64 CPUs", self.many_cpus)
+        self.step("hotplug", lambda: hotplug.hotplug(self.image("gcc")))
+        self.step("hotplug preempt", lambda: hotplug.hotplug(self.image("preempt"), cycles=20))
+        self.step("hotplug 1 CPU", lambda: hotplug.hotplug(self.image("gcc"), cycles=20, smp=1))
+        self.step("balloon", lambda: balloon.balloon(self.image("gcc")))
         for mem in "8M", "4M":
             self.step(f"selftest {mem}", lambda: self.too_small(mem))
         for how, damage, message in DAMAGES:

@@ -31,7 +31,7 @@ struct host_region {
 int host_tables_map(struct host_region *r, uintptr_t va, phys_addr_t pa, size_t size,
 		    struct port_pool *pool);
 int host_tables_unmap(struct host_region *r, uintptr_t va, size_t size, struct port_pool *pool);
-bool host_tables_join(struct host_region *r, uintptr_t va, struct port_pool *pool);
+bool host_tables_join(struct host_region *r, uintptr_t va, void **table);
 
 /* ram.c: zeroed memory of the host for the port's own books, given page by page. */
 void *host_book(uint64_t size);

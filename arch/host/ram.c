@@ -343,7 +343,7 @@ int port_unmap(uintptr_t va, size_t size, struct port_pool *pool)
 	return err;
 }
 
-bool port_join(uintptr_t va, struct port_pool *pool)
+bool port_join(uintptr_t va, void **table)
 {
 	struct host_region *r = region_of(va, CHUNK_SIZE);
 	unsigned long flags;
@@ -351,10 +351,11 @@ bool port_join(uintptr_t va, struct port_pool *pool)
 
 	if (va % CHUNK_SIZE || r != &direct)
 		port_panic("port_join: no chunk of the direct map");
+	*table = NULL;
 	if (backend != HOST_ENFORCED)
 		return false;
 	flags = lock_maps();
-	joined = host_tables_join(r, va, pool);
+	joined = host_tables_join(r, va, table);
 	unlock_maps(flags);
 	return joined;
 }

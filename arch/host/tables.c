@@ -143,7 +143,7 @@ int host_tables_unmap(struct host_region *r, uintptr_t va, size_t size, struct p
 	return 0;
 }
 
-bool host_tables_join(struct host_region *r, uintptr_t va, struct port_pool *pool)
+bool host_tables_join(struct host_region *r, uintptr_t va, void **table)
 {
 	uint64_t c = chunk_of(r, va);
 	uint64_t *frame = r->table[c];
@@ -159,6 +159,6 @@ bool host_tables_join(struct host_region *r, uintptr_t va, struct port_pool *poo
 	for (size_t i = 0; i < FRAME_SIZE / 8; i++)
 		if (frame[i] != TABLE_PATTERN)
 			port_panic("port_join: somebody wrote into a page table");
-	port_pool_give(pool, frame);
+	*table = frame;
 	return true;
 }

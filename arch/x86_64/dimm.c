@@ -97,8 +97,9 @@ static bool slot_remove(unsigned nr)
 {
 	bool ours = slots[nr].state == SLOT_OURS;
 
+	/* The request stays with the slot, and would meet the next module. */
+	outb(SLOT_FLAGS, DO_CLEAR_REMOVE);
 	if (ours && mm_remove_memory(slots[nr].base, slots[nr].size)) {
-		outb(SLOT_FLAGS, DO_CLEAR_REMOVE);
 		outl(SLOT_OST_EVENT, OST_EVENT_EJECT);
 		outl(SLOT_OST_STATUS, OST_STATUS_FAILED);
 		so_far.refused++;

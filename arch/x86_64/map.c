@@ -214,10 +214,11 @@ static void split(pte_t *pde, struct port_pool *pool)
 	atomic_store(pde, table_pa(table) | PTE_TABLE);
 }
 
-bool port_join(uintptr_t va, struct port_pool *pool)
+bool port_join(uintptr_t va, void **gone)
 {
 	pte_t *pde = find_block(va), *table, first;
 
+	*gone = NULL;
 	if (!pde || is_empty(*pde) || *pde & PTE_LARGE)
 		return false;
 	table = table_of(*pde);
@@ -230,7 +231,7 @@ bool port_join(uintptr_t va, struct port_pool *pool)
 	atomic_store(pde, first | PTE_LARGE);
 	/* A table of the image is no frame that mm/ could use for anything. */
 	if (!paging_is_own(table))
-		port_pool_give(pool, table);
+		*gone = table;
 	return true;
 }
 

@@ -4,12 +4,16 @@
  * kmem_cache; in pairs, batches and in bulk.
  */
 #include "bench/kernel/cases.h"
+#include <spanheap/mempool.h>
+#include <spanheap/objpool.h>
+#include <spanheap/percpu.h>
 #include <spanheap/slab.h>
 
-static void kmalloc_pair(struct kbench *b) {
-  size_t size = b->arg;
+static void kmalloc_pair(struct kbench *b)
+{
+	size_t size = b->arg;
 
-  BENCH_PAIR(b, kfree(kmalloc(size, GFP_KERNEL)));
+	BENCH_PAIR(b, kfree(kmalloc(size, GFP_KERNEL)));
 }
 
 KBENCH_CASE_ARG("kmalloc_pair/8", kmalloc_pair, 8);
@@ -25,11 +29,12 @@ KBENCH_CASE_ARG("kmalloc_pair/4096", kmalloc_pair, 4096);
 KBENCH_CASE_ARG("kmalloc_pair/8192", kmalloc_pair, 8192);
 
 /* The compiler sees the size. */
-#define CONST_PAIR(size)                                                       \
-  static void kmalloc_const_pair_##size(struct kbench *b) {                    \
-    BENCH_PAIR(b, kfree(kmalloc(size, GFP_KERNEL)));                           \
-  }                                                                            \
-  KBENCH_CASE("kmalloc_const_pair/" #size, kmalloc_const_pair_##size)
+#define CONST_PAIR(size)                                         \
+	static void kmalloc_const_pair_##size(struct kbench *b)  \
+	{                                                        \
+		BENCH_PAIR(b, kfree(kmalloc(size, GFP_KERNEL))); \
+	}                                                        \
+	KBENCH_CASE("kmalloc_const_pair/" #size, kmalloc_const_pair_##size)
 
 CONST_PAIR(8);
 CONST_PAIR(16);
@@ -43,22 +48,25 @@ CONST_PAIR(2048);
 CONST_PAIR(4096);
 CONST_PAIR(8192);
 
-static void kmalloc_batch_alloc(struct kbench *b) {
-  size_t size = b->arg;
+static void kmalloc_batch_alloc(struct kbench *b)
+{
+	size_t size = b->arg;
 
-  BENCH_BATCH(b, BATCH_ALLOC, kmalloc(size, GFP_KERNEL), kfree);
+	BENCH_BATCH(b, BATCH_ALLOC, kmalloc(size, GFP_KERNEL), kfree);
 }
 
-static void kmalloc_batch_free(struct kbench *b) {
-  size_t size = b->arg;
+static void kmalloc_batch_free(struct kbench *b)
+{
+	size_t size = b->arg;
 
-  BENCH_BATCH(b, BATCH_FREE, kmalloc(size, GFP_KERNEL), kfree);
+	BENCH_BATCH(b, BATCH_FREE, kmalloc(size, GFP_KERNEL), kfree);
 }
 
-static void kmalloc_shuffled_free(struct kbench *b) {
-  size_t size = b->arg;
+static void kmalloc_shuffled_free(struct kbench *b)
+{
+	size_t size = b->arg;
 
-  BENCH_BATCH(b, BATCH_SHUFFLED_FREE, kmalloc(size, GFP_KERNEL), kfree);
+	BENCH_BATCH(b, BATCH_SHUFFLED_FREE, kmalloc(size, GFP_KERNEL), kfree);
 }
 
 KBENCH_CASE_ARG("kmalloc_batch_alloc/8", kmalloc_batch_alloc, 8);
@@ -67,3 +75,69 @@ KBENCH_CASE_ARG("kmalloc_shuffled_free/8", kmalloc_shuffled_free, 8);
 KBENCH_CASE_ARG("kmalloc_batch_alloc/64", kmalloc_batch_alloc, 64);
 KBENCH_CASE_ARG("kmalloc_batch_free/64", kmalloc_batch_free, 64);
 KBENCH_CASE_ARG("kmalloc_shuffled_free/64", kmalloc_shuffled_free, 64);
+
+static void cache_pair(struct kbench *b)
+{
+	struct kmem_cache *cache = kmem_cache_create("kbench", b->arg, 0, 0, NULL);
+
+	if (!cache)
+		return;
+	BENCH_PAIR(b, kmem_cache_free(cache, kmem_cache_alloc(cache, GFP_KERNEL)));
+	kmem_cache_destroy(cache);
+}
+
+static void cache_bulk16_pair(struct kbench *b)
+{
+	struct kmem_cache *cache = kmem_cache_create("kbench", b->arg, 0, 0, NULL);
+
+	if (!cache)
+		return;
+	BENCH_BULK(b, 16, kmem_cache_alloc_bulk(cache, GFP_KERNEL, 16, bench_objects),
+		   kmem_cache_free_bulk(cache, 16, bench_objects));
+	kmem_cache_destroy(cache);
+}
+
+static void objpool_pair(struct kbench *b)
+{
+	struct objpool *pool = objpool_create("kbench", b->arg, 0, NULL);
+
+	if (!pool)
+		return;
+	BENCH_PAIR(b, objpool_put(pool, objpool_get(pool, GFP_KERNEL)));
+	objpool_destroy(pool);
+}
+
+static void mempool_pair(struct kbench *b)
+{
+	struct mempool *pool = mempool_create_kmalloc_pool(16, b->arg);
+
+	if (!pool)
+		return;
+	BENCH_PAIR(b, mempool_free(mempool_alloc(pool, GFP_KERNEL), pool));
+	mempool_destroy(pool);
+}
+
+static void tiny_pair(struct kbench *b)
+{
+	size_t size = b->arg;
+
+	BENCH_PAIR(b, kfree(kmalloc(size, GFP_KERNEL | __GFP_NOSCAN)));
+}
+
+static void percpu_add(struct kbench *b)
+{
+	uint64_t *counter = alloc_percpu(uint64_t);
+
+	if (!counter)
+		return;
+	BENCH_PAIR(b, port_pin(); ++*this_cpu_ptr(counter); port_unpin());
+	free_percpu(counter);
+}
+
+KBENCH_CASE_ARG("kmem_cache_pair/256", cache_pair, 256);
+KBENCH_CASE_ARG("kmem_cache_bulk16_pair/256", cache_bulk16_pair, 256);
+KBENCH_CASE_ARG("objpool_pair/256", objpool_pair, 256);
+KBENCH_CASE_ARG("mempool_pair/256", mempool_pair, 256);
+KBENCH_CASE_ARG("tiny_pair/4", tiny_pair, 4);
+KBENCH_CASE_ARG("tiny_pair/8", tiny_pair, 8);
+KBENCH_CASE("percpu_add", percpu_add);

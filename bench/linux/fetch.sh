@@ -6,7 +6,7 @@
 #
 #	fetch.sh DIR
 #	  DIR/debs	the packages
-#	  DIR/root	what was unpacked of them
+#	  DIR/tree	what was unpacked of them
 #	  DIR/vmlinuz, DIR/headers	links to the kernel and its build directory
 #	  DIR/version	the kernel package's version
 set -eu
@@ -30,8 +30,8 @@ fi
 common=$(dependency "$headers" 'linux-headers-.*-common')
 kbuild=$(dependency "$headers" 'linux-kbuild-.*')
 
-rm -rf "$dir/root"
-mkdir "$dir/root"
+rm -rf "$dir/tree"
+mkdir "$dir/tree"
 cd "$dir/debs"
 rm -f ./*.deb
 apt-get -qq -o APT::Sandbox::User=root download \
@@ -39,13 +39,13 @@ apt-get -qq -o APT::Sandbox::User=root download \
 for deb in ./*.deb; do
 	case $deb in
 	# half a gigabyte of modules that nobody loads
-	./linux-image-*) dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$dir/root" ./boot ;;
-	*) dpkg-deb -x "$deb" "$dir/root" ;;
+	./linux-image-*) dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$dir/tree" ./boot ;;
+	*) dpkg-deb -x "$deb" "$dir/tree" ;;
 	esac
 done
 
 # The headers' makefile names its common part by the path it would be installed at.
-sed -i "s|/usr/src/|$dir/root/usr/src/|" "$dir/root/usr/src/$headers/Makefile"
-ln -sfn "root/usr/src/$headers" "$dir/headers"
-ln -sfn "root/boot/vmlinuz-${image#linux-image-}" "$dir/vmlinuz"
+sed -i "s|/usr/src/|$dir/tree/usr/src/|" "$dir/tree/usr/src/$headers/Makefile"
+ln -sfn "tree/usr/src/$headers" "$dir/headers"
+ln -sfn "tree/boot/vmlinuz-${image#linux-image-}" "$dir/vmlinuz"
 dpkg-deb -f ./"$image"_*.deb Version > "$dir/version"

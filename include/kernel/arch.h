@@ -100,7 +100,7 @@ uint64_t clock_us(void);
 /** clock_delay_us() - wait, with interrupts as they are. */
 void clock_delay_us(uint64_t us);
 
-/** arch_sleep_us() - let other tasks of this CPU run, and sleep when there are none. Task context. */
+/** arch_sleep_us() - let other tasks of this CPU run; sleep when there are none. Task context. */
 void arch_sleep_us(uint64_t us);
 
 /**

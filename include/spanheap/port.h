@@ -23,6 +23,8 @@
  *   PORT_WINDOW_BASE	virtual range, apart from the direct map, that mm/ may
  *   PORT_WINDOW_SIZE	fill by port_map(); 0 without an MMU
  *
+ *   PORT_POSSIBLE_CPUS	no CPU has a number as high as this; an expression that never
+ *			changes after mm_init(), PORT_MAX_CPUS if left out
  *   PORT_RAM_IS_ZERO	1 if RAM reads as zeroes when it is first mapped; 0 if left out
  *
  * Inline functions. All may be called in every context.
@@ -51,6 +53,10 @@
 enum mm_context { MM_TASK, MM_IRQ, MM_NMI, MM_NR_CONTEXTS };
 
 #include <spanheap_port.h>
+
+#ifndef PORT_POSSIBLE_CPUS
+#define PORT_POSSIBLE_CPUS PORT_MAX_CPUS
+#endif
 
 #ifndef PORT_RAM_IS_ZERO
 #define PORT_RAM_IS_ZERO 0
@@ -175,14 +181,15 @@ int port_unmap(uintptr_t va, size_t size, struct port_pool *pool);
 /**
  * port_join() - make one large leaf again of a chunk that was split.
  * @va: start of a chunk of the direct map, a multiple of CHUNK_SIZE
- * @pool: gets the table back; the caller flushes before it uses that frame
+ * @table: gets the frame of the table that is gone, or NULL if it was none of
+ *	mm/'s; CPUs may go on reading it until the caller has flushed
  *
  * Does nothing unless all pages of the chunk are mapped, in order, alike.
  * Task context, interrupts on; the caller calls port_flush() afterwards.
  *
  * Return: true if it joined.
  */
-bool port_join(uintptr_t va, struct port_pool *pool);
+bool port_join(uintptr_t va, void **table);
 
 /**
  * port_flush() - no CPU uses an old translation of the range any longer.

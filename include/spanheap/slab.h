@@ -18,6 +18,7 @@
 #define SPANHEAP_SLAB_H
 
 #include <spanheap/gfp.h>
+#include <spanheap/kmem_cache.h>
 #include <spanheap/kmalloc_class.h>
 
 /** zerobase - what a request of 0 bytes gives; no mapping backs it. */

@@ -17,7 +17,8 @@
  * After the sys* layer of the Go runtime (runtime/mem.go).
  *
  * Each move takes a range of whole frames and does all of it or nothing:
- *   -EINVAL  the range is unaligned, empty, wraps, or is no RAM
+ *   -EINVAL  the range is unaligned, empty, wraps or lies where no RAM can be;
+ *            mem_reserve(): it is no RAM, or the boot's
  *   -EBUSY   a frame is in a state the move does not start from, or its chunk
  *            belongs to the boot or to the page heap, or is being moved
  *   -ENOMEM  no memory for metadata or page tables

@@ -44,6 +44,11 @@ void sched_fail(const char *why)
 		subject->why = why;
 }
 
+unsigned sched_self(void)
+{
+	return current;
+}
+
 static void run_fiber(void)
 {
 	subject->thread[current](subject->arg);

@@ -57,6 +57,9 @@ void sched_point(void);
  * test. */
 void sched_relax(void);
 
+/** sched_self() - number of the thread that runs, in the order of struct sched. */
+unsigned sched_self(void);
+
 /** sched_fail() - the run is wrong; @why is kept by reference. */
 void sched_fail(const char *why);
 

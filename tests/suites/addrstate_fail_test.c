@@ -76,9 +76,8 @@ KUNIT_ARRAY_PARAM(range, ranges, describe_range)
 /* All moves there and back. What the first round had to make is there in the second. */
 static void every_point_of_every_move(struct kunit *test)
 {
-	static const enum state_move moves[] = { DO_MAP, DO_USED, DO_UNUSED, DO_USED,
-						 DO_FAULT, DO_MAP, DO_USED, DO_RELEASE,
-						 DO_RESERVE };
+	static const enum state_move moves[] = { DO_MAP, DO_USED, DO_UNUSED,  DO_USED,	 DO_FAULT,
+						 DO_MAP, DO_USED, DO_RELEASE, DO_RESERVE };
 	const struct range *r = test->param_value;
 	phys_addr_t base = state_find(3 * C, C, 0) + r->first;
 
@@ -125,9 +124,55 @@ static void splitting_a_leaf(struct kunit *test)
 	}
 }
 
+static int note_top(phys_addr_t base, uint64_t size, enum mem_state s, void *arg)
+{
+	struct walk_run *top = arg;
+
+	if (s == MEM_RESERVED && size >= 2 * C)
+		*top = (struct walk_run){ base, size, s };
+	return 0;
+}
+
+/* Metadata is taken from the top; but not from what is being asked for just then. */
+static void feeding_leaves_the_range_alone(struct kunit *test)
+{
+	for (unsigned whole = 0; whole < 2; whole++) {
+		struct walk_run top = { 0 };
+		struct meta_pool *pool;
+		struct port_pool all = { 0 };
+		struct ram_range r;
+		phys_addr_t base;
+		uint64_t size;
+		int err;
+
+		mem_walk(note_top, &top);
+		KUNIT_ASSERT_NE(test, top.size, 0);
+		size = round_down(top.base + top.size, C);
+		base = whole ? round_up(top.base, C) : size - C;
+		size -= base;
+		if (size > 256UL << 20)
+			continue;
+		KUNIT_ASSERT_TRUE(test, memmap_range(&main_map, base, &r));
+		pool = memmap_node_pool(&main_map, r.node);
+		/* So low that any move must feed first. */
+		meta_fill_tables(pool, &all, meta_room(pool) / F);
+		err = mem_map(base, size);
+		/* There may be nothing besides. */
+		KUNIT_EXPECT_EQ_MSG(test, err, whole && err ? -ENOMEM : 0, "0x%llx bytes",
+				    (unsigned long long)size);
+		if (!err) {
+			KUNIT_EXPECT_TRUE(test, state_all(base, size, MEM_PREPARED));
+			KUNIT_EXPECT_EQ(test, mem_fault(base, size), 0);
+		}
+		meta_return_tables(pool, &all);
+		KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+	}
+}
+
 static struct kunit_case fail_cases[] = {
 	KUNIT_CASE_PARAM(every_point_of_every_move, range_gen_params),
 	KUNIT_CASE(splitting_a_leaf),
+	KUNIT_CASE(feeding_leaves_the_range_alone),
 	{},
 };
 

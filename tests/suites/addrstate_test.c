@@ -78,8 +78,9 @@ static void moves_from_each_state(struct kunit *test)
 			int to = state_after((enum state_move)m, (enum mem_state)from);
 			int err;
 
-			KUNIT_ASSERT_EQ(test, state_bring(base, s->size, MEM_RESERVED,
-							  (enum mem_state)from), 0);
+			KUNIT_ASSERT_EQ(
+				test,
+				state_bring(base, s->size, MEM_RESERVED, (enum mem_state)from), 0);
 			KUNIT_ASSERT_TRUE(test, state_all(base, s->size, (enum mem_state)from));
 			walk_save(&before);
 			err = state_move((enum state_move)m, base, s->size);
@@ -91,8 +92,8 @@ static void moves_from_each_state(struct kunit *test)
 				KUNIT_EXPECT_TRUE_MSG(
 					test, state_all(base, s->size, (enum mem_state)to),
 					"%s from %s", name, state_name((enum mem_state)from));
-			KUNIT_ASSERT_EQ(test, state_bring(base, s->size, mem_state(base),
-							  MEM_RESERVED), 0);
+			KUNIT_ASSERT_EQ(
+				test, state_bring(base, s->size, mem_state(base), MEM_RESERVED), 0);
 		}
 	}
 	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
@@ -124,10 +125,11 @@ static void moves_of_two_halves(struct kunit *test)
 					    state_name(b));
 			if (err)
 				expect_unchanged(test, state_move_name((enum state_move)m));
-			KUNIT_ASSERT_EQ(test, state_bring(base, mid - base, mem_state(base),
-							  MEM_RESERVED), 0);
-			KUNIT_ASSERT_EQ(test, state_bring(mid, end - mid, mem_state(mid),
-							  MEM_RESERVED), 0);
+			KUNIT_ASSERT_EQ(
+				test, state_bring(base, mid - base, mem_state(base), MEM_RESERVED),
+				0);
+			KUNIT_ASSERT_EQ(
+				test, state_bring(mid, end - mid, mem_state(mid), MEM_RESERVED), 0);
 		}
 	}
 	KUNIT_EXPECT_EQ(test, mm_validate(), 0);

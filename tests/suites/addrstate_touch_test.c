@@ -46,9 +46,8 @@ static void touch(void *arg)
 /* In a task, an interrupt and an NMI of every CPU. */
 static void expect_touch(struct kunit *test, phys_addr_t pa, int want)
 {
-	void (*const in_context[])(unsigned cpu, void (*fn)(void *), void *arg) = {
-		run_in_irq, run_in_nmi
-	};
+	void (*const in_context[])(unsigned cpu, void (*fn)(void *), void *arg) = { run_in_irq,
+										    run_in_nmi };
 
 	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
 		struct touch t = { .addr = phys_to_virt(pa) };
@@ -88,16 +87,18 @@ static void only_ready_can_be_touched(struct kunit *test)
 		for (unsigned state = MEM_NONE; state <= MEM_READY; state++) {
 			int want = state == MEM_READY ? 0 : if_not_ready();
 
-			KUNIT_ASSERT_EQ(test, state_bring(base, size, MEM_RESERVED,
-							  (enum mem_state)state), 0);
+			KUNIT_ASSERT_EQ(
+				test, state_bring(base, size, MEM_RESERVED, (enum mem_state)state),
+				0);
 			expect_touch(test, base, want);
 			expect_touch(test, base + size / 2, want);
 			expect_touch(test, last, want);
 			/* The frames beside it stayed what they were. */
 			expect_touch(test, base - 1, if_not_ready());
 			expect_touch(test, last + 1, if_not_ready());
-			KUNIT_ASSERT_EQ(test, state_bring(base, size, (enum mem_state)state,
-							  MEM_RESERVED), 0);
+			KUNIT_ASSERT_EQ(
+				test, state_bring(base, size, (enum mem_state)state, MEM_RESERVED),
+				0);
 			expect_touch(test, base, if_not_ready());
 		}
 	}
@@ -325,9 +326,9 @@ static void movers_agree_with_the_tables(struct kunit *test)
 	for (phys_addr_t at = base; at < base + 2 * C; at += F) {
 		bool ready = mem_state(at) == MEM_READY;
 
-		KUNIT_ASSERT_EQ_MSG(test, probe_write(phys_to_virt(at)),
-				    ready ? 0 : if_not_ready(), "frame %u is %s",
-				    (unsigned)((at - base) / F), state_name(mem_state(at)));
+		KUNIT_ASSERT_EQ_MSG(test, probe_write(phys_to_virt(at)), ready ? 0 : if_not_ready(),
+				    "frame %u is %s", (unsigned)((at - base) / F),
+				    state_name(mem_state(at)));
 		KUNIT_ASSERT_EQ(test, state_bring(at, F, mem_state(at), MEM_RESERVED), 0);
 	}
 	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
@@ -384,14 +385,10 @@ static void fault_against_used(struct kunit *test)
 }
 
 static struct kunit_case touch_cases[] = {
-	KUNIT_CASE(only_ready_can_be_touched),
-	KUNIT_CASE(leaving_ready_is_seen_everywhere),
-	KUNIT_CASE(no_touch_after_the_move),
-	KUNIT_CASE(content_outlives_neighbours),
-	KUNIT_CASE(split_leaves_are_joined),
-	KUNIT_CASE_SLOW(movers_agree_with_the_tables),
-	KUNIT_CASE_SLOW(fault_against_used),
-	{},
+	KUNIT_CASE(only_ready_can_be_touched), KUNIT_CASE(leaving_ready_is_seen_everywhere),
+	KUNIT_CASE(no_touch_after_the_move),   KUNIT_CASE(content_outlives_neighbours),
+	KUNIT_CASE(split_leaves_are_joined),   KUNIT_CASE_SLOW(movers_agree_with_the_tables),
+	KUNIT_CASE_SLOW(fault_against_used),   {},
 };
 
 static struct kunit_suite touch_suite = {

@@ -171,9 +171,11 @@ static void states_at_word_borders(struct kunit *test)
 			set_range(test, 0, CHUNK_FRAMES, MEM_RESERVED);
 			KUNIT_EXPECT_EQ(test, chunk.state, MEM_RESERVED);
 			set_range(test, first, n, MEM_READY);
-			KUNIT_EXPECT_EQ(test, chunk.state, n == CHUNK_FRAMES ? MEM_READY : CHUNK_MIXED);
+			KUNIT_EXPECT_EQ(test, chunk.state,
+					n == CHUNK_FRAMES ? MEM_READY : CHUNK_MIXED);
 			KUNIT_EXPECT_EQ(test, chunk_state_run(&chunk, first), n);
-			KUNIT_EXPECT_TRUE(test, chunk_states_within(&chunk, first, n, 1U << MEM_READY));
+			KUNIT_EXPECT_TRUE(test,
+					  chunk_states_within(&chunk, first, n, 1U << MEM_READY));
 			if (first)
 				KUNIT_EXPECT_FALSE(test, chunk_states_within(&chunk, first - 1, n,
 									     1U << MEM_READY));
@@ -212,7 +214,8 @@ static void random_states(struct kunit *test)
 	memset(want, MEM_NONE, sizeof(want));
 	for (unsigned op = 0; op < 20000; op++) {
 		uint64_t r = fix_rng(&rng);
-		unsigned first = r % CHUNK_FRAMES, n = 1 + (r >> 10) % (r >> 60 ? 20 : CHUNK_FRAMES);
+		unsigned first = r % CHUNK_FRAMES,
+			 n = 1 + (r >> 10) % (r >> 60 ? 20 : CHUNK_FRAMES);
 		unsigned allowed = (r >> 24) % 16, state = (r >> 30) % 4;
 
 		n = MIN(n, CHUNK_FRAMES - first);
@@ -220,7 +223,8 @@ static void random_states(struct kunit *test)
 			set_range(test, first, n, (enum mem_state)((r >> 34) % 4));
 		KUNIT_ASSERT_EQ(test, chunk_states_within(&chunk, first, n, allowed),
 				naive_within(first, n, allowed));
-		KUNIT_ASSERT_EQ(test, chunk_state_run(&chunk, first), naive_run(first, want[first]));
+		KUNIT_ASSERT_EQ(test, chunk_state_run(&chunk, first),
+				naive_run(first, want[first]));
 		KUNIT_ASSERT_EQ(test, chunk_run_in_state(&chunk, first, (enum mem_state)state),
 				naive_run(first, state));
 		KUNIT_ASSERT_EQ(test, chunk.state == CHUNK_MIXED,

@@ -159,8 +159,8 @@ static void moves_in_shared_chunks(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, addrstate_move(&map, MOVE_MAP, CHUNK_CALLER, BASE, F), -EBUSY);
 	KUNIT_EXPECT_EQ(test, addrstate_move(&map, MOVE_MAP, CHUNK_CALLER, tail, F), -EBUSY);
 	/* Over a hole of one frame. */
-	KUNIT_EXPECT_EQ(test, addrstate_move(&map, MOVE_MAP, CHUNK_CALLER, BASE + 2 * C - F,
-					     3 * F), -EBUSY);
+	KUNIT_EXPECT_EQ(test, addrstate_move(&map, MOVE_MAP, CHUNK_CALLER, BASE + 2 * C - F, 3 * F),
+			-EBUSY);
 	expect_walk(test, mixed_walk, ARRAY_SIZE(mixed_walk));
 	KUNIT_EXPECT_EQ(test, addrstate_move(&map, MOVE_MAP, CHUNK_CALLER, BASE + C, C), 0);
 	KUNIT_EXPECT_EQ(test, addrstate_move(&map, MOVE_MAP, CHUNK_CALLER, BASE + 2 * C + F, A), 0);
@@ -181,12 +181,13 @@ static void random_states(struct kunit *test)
 	make_map(test, two, 1);
 	memset(want, MEM_RESERVED, sizeof(want));
 	for (unsigned op = 0; op < 4000; op++) {
-		static const uint8_t to[] = { MEM_RESERVED, MEM_PREPARED, MEM_READY, MEM_PREPARED,
-					      MEM_RESERVED, MEM_NONE };
+		static const uint8_t to[] = { MEM_RESERVED, MEM_PREPARED, MEM_READY,
+					      MEM_PREPARED, MEM_RESERVED, MEM_NONE };
 		static const uint8_t from[] = { 1, 2, 4, 8, 12, 14 };
 		enum mem_move move = (enum mem_move)(fix_rng(&rng) % 6);
 		unsigned first = fix_rng(&rng) % (ARRAY_SIZE(want) - 1);
-		unsigned n = 1 + fix_rng(&rng) % (fix_rng(&rng) % 3 ? 40 : ARRAY_SIZE(want) - first);
+		unsigned n =
+			1 + fix_rng(&rng) % (fix_rng(&rng) % 3 ? 40 : ARRAY_SIZE(want) - first);
 		bool legal = true;
 		int err;
 

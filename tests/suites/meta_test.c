@@ -259,14 +259,10 @@ static void several_cpus(struct kunit *test)
 }
 
 static struct kunit_case meta_cases[] = {
-	KUNIT_CASE(every_kind_until_empty),
-	KUNIT_CASE(records_and_frames_share_a_region),
-	KUNIT_CASE(several_regions),
-	KUNIT_CASE(tables_are_all_or_what_there_is),
-	KUNIT_CASE(fails_on_purpose),
-	KUNIT_CASE(nmi_does_not_wait),
-	KUNIT_CASE(several_cpus),
-	{},
+	KUNIT_CASE(every_kind_until_empty), KUNIT_CASE(records_and_frames_share_a_region),
+	KUNIT_CASE(several_regions),	    KUNIT_CASE(tables_are_all_or_what_there_is),
+	KUNIT_CASE(fails_on_purpose),	    KUNIT_CASE(nmi_does_not_wait),
+	KUNIT_CASE(several_cpus),	    {},
 };
 
 static struct kunit_suite meta_suite = {

@@ -34,7 +34,8 @@ static void expect_order(struct kunit *test, unsigned from, const char *want)
 	const struct node_order *order = numa_order(from);
 
 	for (unsigned i = 0; i < order->n && want[i]; i++)
-		KUNIT_EXPECT_EQ_MSG(test, order->node[i], want[i] - '0', "from %u, place %u", from, i);
+		KUNIT_EXPECT_EQ_MSG(test, order->node[i], want[i] - '0', "from %u, place %u", from,
+				    i);
 	KUNIT_EXPECT_EQ(test, want[order->n], 0);
 }
 

@@ -151,8 +151,8 @@ static void wrong_sizes(struct kunit *test)
 			      F << order);
 	expect_report(test, "nothing of a frame", free_exact, q, 0, MM_PAGE_WRONG_SIZE, 0);
 	expect_report(test, "two chunks as one", free_exact, large, C, MM_PAGE_WRONG_SIZE, C);
-	expect_report(test, "two chunks and more", free_exact, large, 2 * C + F,
-		      MM_PAGE_WRONG_SIZE, 2 * C + F);
+	expect_report(test, "two chunks and more", free_exact, large, 2 * C + F, MM_PAGE_WRONG_SIZE,
+		      2 * C + F);
 	reports = 0;
 	free_exact(p, 10 * F);
 	free_order(q, 0);

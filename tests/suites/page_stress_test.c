@@ -57,7 +57,8 @@ static void stress_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, after.ram_bytes, before.ram_bytes);
 	KUNIT_EXPECT_EQ(test, after.frames_free - before.frames_free,
 			(after.ready_bytes - before.ready_bytes -
-			 (after.metadata_bytes - before.metadata_bytes)) / F);
+			 (after.metadata_bytes - before.metadata_bytes)) /
+				F);
 	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
 }
 
@@ -284,9 +285,9 @@ static void nmi_while_the_lock_is_held(struct kunit *test)
 		mm_drain();
 		/* All of it can be had again. */
 		for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-			void *p = page_alloc_range(sizes[i] / F, 0, virt_to_phys(work[i].addr),
-						   virt_to_phys(work[i].addr) + sizes[i],
-						   GFP_KERNEL);
+			void *p =
+				page_alloc_range(sizes[i] / F, 0, virt_to_phys(work[i].addr),
+						 virt_to_phys(work[i].addr) + sizes[i], GFP_KERNEL);
 
 			KUNIT_EXPECT_PTR_EQ_MSG(test, p, work[i].addr, "size %zu", sizes[i]);
 			free_pages_exact(p, sizes[i]);
@@ -352,7 +353,7 @@ static void all_cpus_at_once(struct kunit *test)
 		task[cpu] = task_start(cpu, work_until_told, l, "worker");
 		KUNIT_EXPECT_NOT_NULL(test, task[cpu]);
 	}
-	for (unsigned round = 0; round < 400 / ncpus + 20; round++) {
+	for (unsigned round = 0; round < 120 / ncpus + 8; round++) {
 		for (unsigned cpu = 0; cpu < ncpus; cpu++) {
 			run_in_irq(cpu, worker_step, &load[cpu].irq);
 			run_in_nmi(cpu, worker_step, &load[cpu].nmi);
@@ -381,12 +382,9 @@ static void all_cpus_at_once(struct kunit *test)
 }
 
 static struct kunit_case stress_cases[] = {
-	KUNIT_CASE(random_operations),
-	KUNIT_CASE(in_interrupts_and_nmis),
-	KUNIT_CASE(nmi_while_the_lock_is_held),
-	KUNIT_CASE(nmi_elsewhere_while_the_lock_is_held),
-	KUNIT_CASE_SLOW(all_cpus_at_once),
-	{},
+	KUNIT_CASE(random_operations),		KUNIT_CASE(in_interrupts_and_nmis),
+	KUNIT_CASE(nmi_while_the_lock_is_held), KUNIT_CASE(nmi_elsewhere_while_the_lock_is_held),
+	KUNIT_CASE_SLOW(all_cpus_at_once),	{},
 };
 
 static struct kunit_suite stress_suite = {

@@ -13,6 +13,7 @@
 
 #include "lib/bits.h"
 #include "lib/string.h"
+#include "mm/memmap.h"
 
 #define F FRAME_SIZE
 #define C CHUNK_SIZE
@@ -60,8 +61,9 @@ static void expect_good(struct kunit *test, void *addr, uint64_t nframes, uint64
 
 static void exact_sizes(struct kunit *test)
 {
-	static const size_t sizes[] = { 1, 8, F - 1, F, F + 1, 3 * F, 64 * F, 65 * F - 7, C - 1, C,
-					C + 1, 2 * C, 3 * C + 5 * F };
+	static const size_t sizes[] = { 1,     8,      F - 1,	     F,	    F + 1,
+					3 * F, 64 * F, 65 * F - 7,   C - 1, C,
+					C + 1, 2 * C,  3 * C + 5 * F };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		uint64_t n = (sizes[i] + F - 1) / F;
@@ -127,10 +129,12 @@ static void alignments(struct kunit *test)
 
 static void absurd_requests(struct kunit *test)
 {
-	static const size_t sizes[] = { 0, SIZE_MAX, SIZE_MAX - F, SIZE_MAX - F + 1, SIZE_MAX / 2,
-					1ULL << 63, 1ULL << 52, 1ULL << 46, (1ULL << 46) + 1 };
-	static const size_t frames[] = { 0, SIZE_MAX, SIZE_MAX / F, SIZE_MAX / F + 1, 1ULL << 63,
-					 1ULL << 52, 1ULL << 34, (1ULL << 34) + 1 };
+	static const size_t sizes[] = {
+		0,	    SIZE_MAX,	SIZE_MAX - F, SIZE_MAX - F + 1, SIZE_MAX / 2,
+		1ULL << 63, 1ULL << 52, 1ULL << 46,   (1ULL << 46) + 1
+	};
+	static const size_t frames[] = { 0,	     SIZE_MAX,	 SIZE_MAX / F, SIZE_MAX / F + 1,
+					 1ULL << 63, 1ULL << 52, 1ULL << 34,   (1ULL << 34) + 1 };
 	static const unsigned too_high[] = { 30, 34, 35, 51, 52, 53, 63, 64, 65, 1000, ~0U };
 	struct mm_stats before, after;
 
@@ -171,7 +175,8 @@ static void dma_windows(struct kunit *test)
 	static const struct {
 		gfp_t gfp;
 		phys_addr_t end;
-	} rows[] = { { GFP_DMA, 16 * MIB }, { GFP_DMA32, 4096 * MIB },
+	} rows[] = { { GFP_DMA, 16 * MIB },
+		     { GFP_DMA32, 4096 * MIB },
 		     { GFP_DMA | GFP_DMA32, 16 * MIB } };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -194,14 +199,16 @@ static void dma_windows(struct kunit *test)
 /* Windows below are for those who can use no others. */
 static void high_memory_is_preferred(struct kunit *test)
 {
-	struct mm_stats s;
+	struct ram_range r = { .arrived = true };
 	void *p, *high;
 
-	mm_stats(&s);
 	high = page_alloc_range(1, 0, 4096 * MIB, NOWHERE, GFP_KERNEL);
+	if (high)
+		memmap_range(&main_map, virt_to_phys(high), &r);
 	p = alloc_pages_exact(F, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, p);
-	if (high)
+	/* What arrived at run time comes last, however high it lies. */
+	if (!r.arrived)
 		KUNIT_EXPECT_GE(test, virt_to_phys(p), 4096 * MIB);
 	else
 		KUNIT_EXPECT_GE(test, virt_to_phys(p), 16 * MIB);
@@ -218,9 +225,9 @@ static void window_edges(struct kunit *test)
 		uint64_t n, lo, hi;
 		bool fits;
 	} rows[] = {
-		{ 1, 0, F, true },	{ 1, 0, F - 1, false },	    { 1, 1, F, false },
-		{ 1, 1, 2 * F, true },	{ 2, 0, 2 * F - 1, false }, { 2, 1, 3 * F, true },
-		{ 1, F, F, false },	{ 1, 2 * F, F, false },	    { 16, 0, 16 * F, true },
+		{ 1, 0, F, true },	  { 1, 0, F - 1, false },	 { 1, 1, F, false },
+		{ 1, 1, 2 * F, true },	  { 2, 0, 2 * F - 1, false },	 { 2, 1, 3 * F, true },
+		{ 1, F, F, false },	  { 1, 2 * F, F, false },	 { 16, 0, 16 * F, true },
 		{ 16, 1, 16 * F, false }, { 3, 5 * F - 1, 8 * F, true }, { 1, 0, 0, false },
 	};
 

@@ -245,7 +245,7 @@ static void reclaim_before_failure(struct kunit *test)
 	/* A handler that has nothing is asked once. */
 	asked = 0;
 	mm_set_reclaim_handler(reclaim);
-	KUNIT_EXPECT_NULL(test, alloc_pages_exact(1UL << 45, GFP_KERNEL));
+	KUNIT_EXPECT_NULL(test, alloc_pages_exact(PFN_LIMIT << FRAME_SHIFT, GFP_KERNEL));
 	KUNIT_EXPECT_EQ(test, asked, 1);
 	mm_set_reclaim_handler(NULL);
 	KUNIT_EXPECT_EQ(test, mm_validate(), 0);

@@ -198,6 +198,124 @@ static void steps_are_paced(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_scavenge_step(64 * CHUNK_SIZE), 0);
 }
 
+/* ---- Beside others who allocate ---- */
+
+#define WORKERS 3
+#define ROUNDS 150
+#define HELD 8
+
+struct worker {
+	struct task *task;
+	uint64_t rng, bad;
+	uint32_t done;
+};
+
+/* Whole chunks and less come and go; what is held keeps its content. */
+static void allocate_and_check(void *arg)
+{
+	struct worker *w = arg;
+	struct {
+		uint64_t *at;
+		size_t size;
+	} held[HELD] = { 0 };
+
+	for (unsigned round = 0; round < ROUNDS + HELD; round++) {
+		unsigned i = round % HELD;
+
+		if (held[i].at) {
+			uint64_t last = held[i].size / sizeof(uint64_t) - 1;
+
+			w->bad += held[i].at[0] != held[i].size ||
+				  held[i].at[last] != ~held[i].size;
+			free_pages_exact(held[i].at, held[i].size);
+			held[i].at = NULL;
+		}
+		if (round < ROUNDS) {
+			held[i].size = (1 + fix_rng(&w->rng) % (2 * P)) << FRAME_SHIFT;
+			held[i].at = alloc_pages_exact(held[i].size, GFP_KERNEL);
+		}
+		if (held[i].at) {
+			held[i].at[0] = held[i].size;
+			held[i].at[held[i].size / sizeof(uint64_t) - 1] = ~held[i].size;
+		}
+		task_yield();
+	}
+	atomic_store(&w->done, 1);
+}
+
+static void beside_allocations(struct kunit *test)
+{
+	static struct worker worker[WORKERS];
+	struct mm_stats before, after;
+	unsigned n = 0;
+
+	mm_drain();
+	mm_stats(&before);
+	for (; n < WORKERS && n + 1 < cpu_count(); n++) {
+		worker[n] = (struct worker){ .rng = 0x5ca0 + n };
+		worker[n].task = task_start(n + 1, allocate_and_check, &worker[n], "worker");
+		KUNIT_ASSERT_NOT_NULL(test, worker[n].task);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		while (!atomic_load(&worker[i].done)) {
+			mm_scavenge(4 * CHUNK_SIZE);
+			task_yield();
+		}
+		task_join(worker[i].task);
+		KUNIT_EXPECT_EQ(test, worker[i].bad, 0);
+	}
+	mm_drain();
+	mm_stats(&after);
+	KUNIT_EXPECT_EQ(test, after.frames_used, before.frames_used);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+}
+
+/* ---- However much there is, and wherever ---- */
+
+struct ends {
+	phys_addr_t lowest, highest; /* of whole chunks that can be had */
+};
+
+static int find_ends(phys_addr_t base, uint64_t size, enum mem_state s, void *arg)
+{
+	phys_addr_t first = round_up(base, CHUNK_SIZE), end = round_down(base + size, CHUNK_SIZE);
+	struct ends *ends = arg;
+
+	if ((s != MEM_RESERVED && s != MEM_PREPARED) || first >= end)
+		return 0;
+	if (!ends->lowest)
+		ends->lowest = first;
+	ends->highest = end - CHUNK_SIZE;
+	return 0;
+}
+
+static void use_and_scavenge(struct kunit *test, phys_addr_t pa)
+{
+	uint8_t *p = page_alloc_range(P, CHUNK_SIZE, pa, pa + CHUNK_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_PTR_EQ(test, p, phys_to_virt(pa));
+	memset(p, 0x77, CHUNK_SIZE);
+	KUNIT_EXPECT_EQ(test, mem_state(pa), MEM_READY);
+	free_pages_exact(p, CHUNK_SIZE);
+	KUNIT_EXPECT_GE(test, mm_scavenge(ALL), CHUNK_SIZE);
+	KUNIT_EXPECT_EQ(test, mem_state(pa), MEM_PREPARED);
+	if (PORT_HAS_MMU)
+		KUNIT_EXPECT_EQ(test, probe_read(p), -EFAULT);
+}
+
+static void both_ends_of_ram(struct kunit *test)
+{
+	struct ends ends = { 0 };
+
+	mm_scavenge(ALL);
+	mem_walk(find_ends, &ends);
+	if (!ends.lowest)
+		kunit_skip(test, "no chunk is free");
+	use_and_scavenge(test, ends.lowest);
+	use_and_scavenge(test, ends.highest);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+}
+
 static struct kunit_case scavenge_cases[] = {
 	KUNIT_CASE(highest_whole_chunks_first),
 	KUNIT_CASE(comes_back),
@@ -206,6 +324,8 @@ static struct kunit_case scavenge_cases[] = {
 	KUNIT_CASE(live_memory_faults),
 	KUNIT_CASE(live_memory_comes_back),
 	KUNIT_CASE(steps_are_paced),
+	KUNIT_CASE(beside_allocations),
+	KUNIT_CASE(both_ends_of_ram),
 	{},
 };
 

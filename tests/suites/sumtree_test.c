@@ -75,8 +75,10 @@ static void empty_tree(struct kunit *test)
 /* The tree grows upwards when higher chunks come, whatever the order. */
 static void grows_to_any_height(struct kunit *test)
 {
-	static const uint64_t chunks[] = { 0, 7, 8, 63, 64, 511, 512, 4095, 4096, 1 << 15, 1 << 18,
-					   1 << 21, (1 << 24) + 5, TOP_CHUNK };
+	static const uint64_t chunks[] = {
+		0,    7,    8,	     63,      64,      511,	      512,
+		4095, 4096, 1 << 15, 1 << 18, 1 << 21, (1 << 24) + 5, TOP_CHUNK
+	};
 
 	for (unsigned down = 0; down < 2; down++) {
 		memset(&tree, 0, sizeof(tree));
@@ -219,7 +221,8 @@ static void random_against_naive(struct kunit *test)
 		r = fix_rng(&rng);
 		frames = 1 + r % (r >> 60 & 1 ? 2 * P : 60 * P);
 		align = 1ULL << (r >> 20) % 16;
-		lo = r >> 58 & 1 ? (parts[(r >> 30) % ARRAY_SIZE(parts)] + (r >> 34) % PART) * P + 3 : 0;
+		lo = r >> 58 & 1 ? (parts[(r >> 30) % ARRAY_SIZE(parts)] + (r >> 34) % PART) * P + 3
+				 : 0;
 		hi = r >> 59 & 1 ? lo + (r >> 40) % (300 * P) : ~0ULL;
 		KUNIT_ASSERT_EQ_MSG(test, find_in(frames, align, lo, hi),
 				    naive_find(frames, align, lo, hi),

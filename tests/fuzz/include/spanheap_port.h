@@ -16,5 +16,6 @@
 
 extern uintptr_t fuzz_direct_base;
 #define PORT_DIRECT_BASE fuzz_direct_base
+#define PORT_HAS_CACHE_SLOT
 
 #endif
