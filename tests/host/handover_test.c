@@ -64,6 +64,7 @@ static void actor_irq_restore(unsigned long flags);
 #define mcache_init_cpu ho_mcache_init_cpu
 #define mcache_offset ho_mcache_offset
 #define mcache_slot ho_mcache_slot
+#define mcache_unhide ho_mcache_unhide
 #define mcache_word_empty ho_mcache_word_empty
 #define mcentral_of ho_mcentral_of
 #define mcentral_put ho_mcentral_put
@@ -99,6 +100,8 @@ static void actor_irq_restore(unsigned long flags);
 static struct chunk any_chunk;
 #define chunk_find(index, pa) ((void)(index), (void)(pa), &any_chunk)
 
+#include "mm/kmalloc_classes.c"
+#include "mm/mcache_hide.c"
 #include "mm/mcache.c"
 #include "mm/mcentral.c"
 #include "mm/span.c"
@@ -121,8 +124,8 @@ struct actor {
 };
 
 static struct actor actor[SCHED_MAX_THREADS], outside;
-static bool inside;		     /* a thread of the explorer runs */
-static enum mm_context active[CPUS]; /* what each CPU is doing */
+static bool inside;			 /* a thread of the explorer runs */
+static enum mm_context active[CPUS];	 /* what each CPU is doing */
 static bool irqs_off[CPUS];
 
 static struct actor *self(void)
@@ -597,119 +600,53 @@ struct scenario {
 };
 
 static const struct scenario scenarios[] = {
-	{ "remote frees while the owner allocates",
-	  full_span,
-	  { takes_two, frees_0, frees_1 },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "two remote frees while the owner allocates",
-	  listed_span,
-	  { takes_two, frees_1_and_2 },
-	  { { 0 }, { 1 } },
-	  3 },
-	{ "remote free of the last object while the owner allocates",
-	  last_object,
-	  { takes_two, frees_0 },
-	  { { 0 }, { 1 } },
-	  4 },
-	{ "remote frees while the span is given up",
-	  full_span,
-	  { frees_and_flushes, frees_0, frees_1 },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "remote free while the span is given up",
-	  listed_span,
-	  { flushes_twice, frees_1_and_2 },
-	  { { 0 }, { 1 } },
-	  3 },
-	{ "given up and taken",
-	  listed_span,
-	  { flushes, takes_and_flushes, frees_1 },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "given up and taken, back and forth",
-	  listed_span,
-	  { flushes_twice, takes_and_flushes },
-	  { { 0 }, { 1 } },
-	  3 },
-	{ "frees in a span of nobody's",
-	  central_span,
-	  { frees_0, frees_1, takes_and_flushes },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "frees in a span of nobody's by two",
-	  central_span,
-	  { frees_0, frees_1_and_2 },
-	  { { 0 }, { 1 } },
-	  4 },
-	{ "a late look at a span that has ended",
-	  last_object,
-	  { frees_0, turns_over },
-	  { { 1 }, { 0 } },
-	  3 },
-	{ "late looks at spans that have ended",
-	  last_object,
-	  { frees_0, turns_over, turns_over },
-	  { { 1 }, { 0 }, { 2 } },
-	  2 },
-	{ "an interrupt frees while the span is given up",
-	  full_span,
+	{ "remote frees while the owner allocates", full_span,
+	  { takes_two, frees_0, frees_1 }, { { 0 }, { 1 }, { 2 } }, 2 },
+	{ "two remote frees while the owner allocates", listed_span,
+	  { takes_two, frees_1_and_2 }, { { 0 }, { 1 } }, 3 },
+	{ "remote free of the last object while the owner allocates", last_object,
+	  { takes_two, frees_0 }, { { 0 }, { 1 } }, 4 },
+	{ "remote frees while the span is given up", full_span,
+	  { frees_and_flushes, frees_0, frees_1 }, { { 0 }, { 1 }, { 2 } }, 2 },
+	{ "remote free while the span is given up", listed_span,
+	  { flushes_twice, frees_1_and_2 }, { { 0 }, { 1 } }, 3 },
+	{ "given up and taken", listed_span,
+	  { flushes, takes_and_flushes, frees_1 }, { { 0 }, { 1 }, { 2 } }, 2 },
+	{ "given up and taken, back and forth", listed_span,
+	  { flushes_twice, takes_and_flushes }, { { 0 }, { 1 } }, 3 },
+	{ "frees in a span of nobody's", central_span,
+	  { frees_0, frees_1, takes_and_flushes }, { { 0 }, { 1 }, { 2 } }, 2 },
+	{ "frees in a span of nobody's by two", central_span,
+	  { frees_0, frees_1_and_2 }, { { 0 }, { 1 } }, 4 },
+	{ "a late look at a span that has ended", last_object,
+	  { frees_0, turns_over }, { { 1 }, { 0 } }, 3 },
+	{ "late looks at spans that have ended", last_object,
+	  { frees_0, turns_over, turns_over }, { { 1 }, { 0 }, { 2 } }, 2 },
+	{ "an interrupt frees while the span is given up", full_span,
 	  { frees_and_flushes, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_IRQ }, { 1 } },
-	  2 },
-	{ "an NMI frees while the span is given up",
-	  full_span,
+	  { { 0 }, { 0, MM_IRQ }, { 1 } }, 2 },
+	{ "an NMI frees while the span is given up", full_span,
 	  { frees_and_flushes, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_NMI }, { 1 } },
-	  2 },
-	{ "an NMI frees while the owner allocates",
-	  full_span,
-	  { takes_two, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_NMI }, { 1 } },
-	  2 },
-	{ "an NMI frees in a span of nobody's",
-	  central_span,
+	  { { 0 }, { 0, MM_NMI }, { 1 } }, 2 },
+	{ "an NMI frees while the owner allocates", full_span,
+	  { takes_two, interrupt_frees_1, frees_0 }, { { 0 }, { 0, MM_NMI }, { 1 } }, 2 },
+	{ "an NMI frees in a span of nobody's", central_span,
 	  { frees_0, interrupt_frees_1, takes_and_flushes },
-	  { { 0 }, { 0, MM_NMI }, { 1 } },
-	  2 },
-	{ "an NMI allocates and frees while the span is given up",
-	  listed_span,
-	  { flushes_twice, interrupt_takes_and_frees },
-	  { { 0 }, { 0, MM_NMI } },
-	  3 },
-	{ "an interrupt allocates and frees while the owner does",
-	  listed_span,
-	  { takes_and_flushes, interrupt_takes_and_frees },
-	  { { 0 }, { 0, MM_IRQ } },
-	  3 },
-	{ "an NMI allocates and frees while the owner does",
-	  listed_span,
-	  { takes_and_flushes, interrupt_takes_and_frees },
-	  { { 0 }, { 0, MM_NMI } },
-	  3 },
-	{ "two CPUs free the same",
-	  full_span,
-	  { frees_0_again, frees_0_again },
-	  { { 0 }, { 1 } },
-	  4,
-	  check_one_report },
-	{ "two other CPUs free the same",
-	  full_span,
-	  { frees_0_again, frees_0_again },
-	  { { 1 }, { 2 } },
-	  4,
-	  check_one_report },
-	{ "two CPUs free the same of nobody's",
-	  central_span,
-	  { frees_0_again, frees_0_again },
-	  { { 1 }, { 2 } },
-	  4,
-	  check_one_report },
-	{ "two CPUs free the same, and it is given up",
-	  listed_span,
-	  { frees_0_again, frees_0_again, flushes },
-	  { { 1 }, { 2 }, { 0 } },
-	  2,
+	  { { 0 }, { 0, MM_NMI }, { 1 } }, 2 },
+	{ "an NMI allocates and frees while the span is given up", listed_span,
+	  { flushes_twice, interrupt_takes_and_frees }, { { 0 }, { 0, MM_NMI } }, 3 },
+	{ "an interrupt allocates and frees while the owner does", listed_span,
+	  { takes_and_flushes, interrupt_takes_and_frees }, { { 0 }, { 0, MM_IRQ } }, 3 },
+	{ "an NMI allocates and frees while the owner does", listed_span,
+	  { takes_and_flushes, interrupt_takes_and_frees }, { { 0 }, { 0, MM_NMI } }, 3 },
+	{ "two CPUs free the same", full_span,
+	  { frees_0_again, frees_0_again }, { { 0 }, { 1 } }, 4, check_one_report },
+	{ "two other CPUs free the same", full_span,
+	  { frees_0_again, frees_0_again }, { { 1 }, { 2 } }, 4, check_one_report },
+	{ "two CPUs free the same of nobody's", central_span,
+	  { frees_0_again, frees_0_again }, { { 1 }, { 2 } }, 4, check_one_report },
+	{ "two CPUs free the same, and it is given up", listed_span,
+	  { frees_0_again, frees_0_again, flushes }, { { 1 }, { 2 }, { 0 } }, 2,
 	  check_one_report },
 };
 
@@ -745,8 +682,9 @@ static int handover_init(struct kunit *test)
 	return 0;
 }
 
-static struct kunit_case handover_cases[] = { KUNIT_CASE_PARAM(hand_over, scenario_gen_params),
-					      {} };
+static struct kunit_case handover_cases[] = {
+	KUNIT_CASE_PARAM(hand_over, scenario_gen_params), {}
+};
 
 static struct kunit_suite handover_suite = { .name = "handover",
 					     .init = handover_init,

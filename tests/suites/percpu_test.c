@@ -13,7 +13,7 @@
 #include "lib/string.h"
 #include "mm/misuse.h"
 
-#define MANY 600
+#define MANY 200
 
 static uint8_t *object[MANY];
 static size_t size_of[MANY];
@@ -183,7 +183,7 @@ static void random_run(struct kunit *test)
 			object[i] = NULL;
 			continue;
 		}
-		size_of[i] = (random >> 20) % (random >> 60 ? 200 : 5000) + 1;
+		size_of[i] = (random >> 20) % (random >> 60 ? 200 : 3000) + 1;
 		object[i] = __alloc_percpu(size_of[i], 1UL << (random >> 50) % 8);
 		KUNIT_ASSERT_NOT_NULL(test, object[i]);
 		fill(i);
