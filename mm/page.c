@@ -193,7 +193,7 @@ static inline void free_run(void *addr, uint64_t n, size_t size, const void *cal
 {
 	struct pagecache *cache = pagecache_enter();
 	/* The pages of a span look like any other run to the caches. */
-	bool done = !pagemap_is_span(pagemap_lookup(virt_to_phys(addr))) &&
+	bool done = !pagemap_is_span(pagemap_find(virt_to_phys(addr))) &&
 		    pagecache_free(cache, addr, n);
 
 	pagecache_leave(cache);
