@@ -479,21 +479,32 @@ static int free_local(struct cpu_heap *heap, struct span *span, unsigned index, 
 	return -1;
 }
 
-/* Is the object in its owner's window? Looked at under the owner's lock, bits can only go. */
-static bool in_window(struct span *span, unsigned index, uint32_t cpu)
+/* Bits first: those of another span come after the window's change of span. */
+static bool window_holds(const struct span *span, unsigned index)
 {
-	struct window *window;
+	const struct window *window = atomic_load(&span->window);
+
+	return window_is_real(window) && bit_of(atomic_load(&window->bits), index) &&
+	       atomic_load(&window->span) == span && window->word == index / 64;
+}
+
+/*
+ * Is the object in its owner's window? An NMI of the owner's sees it standing
+ * still; everybody else confirms it under the owner's lock, but for an NMI that
+ * cannot have it: that looks twice.
+ */
+static bool in_window(const struct span *span, unsigned index, uint32_t cpu)
+{
 	unsigned long flags;
 	bool found;
 
-	window = atomic_load(&span->window);
-	if (!window_is_real(window) || !(atomic_load_relaxed(&window->bits) >> index % 64 & 1))
+	if (!window_holds(span, index))
 		return false;
+	if (cpu == port_cpu())
+		return true;
 	if (!spin_lock_context(&cpu_heaps[cpu].lock, &flags))
-		return false;
-	window = span->window;
-	found = span_owner(span) == cpu && window_is_real(window) && window->word == index / 64 &&
-		window->bits >> index % 64 & 1;
+		return window_holds(span, index);
+	found = span_owner(span) == cpu && window_holds(span, index);
 	spin_unlock_irqrestore(&cpu_heaps[cpu].lock, flags);
 	return found;
 }
