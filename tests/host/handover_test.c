@@ -39,11 +39,17 @@ static void actor_irq_restore(unsigned long flags);
 #define port_cache() ((void *)&empty_mcache)
 #define port_cache_set(context, cache) ((void)(context), (void)(cache))
 #include "lib/atomic.h"
+#include "lib/bits.h"
 
 /* One instruction: nothing comes in between, but something may before it. */
 #define cpu_local_or(p, m) (actor_point(), cpu_local_or(p, m))
 #define cpu_local_and(p, m) (actor_point(), cpu_local_and(p, m))
 #define cpu_local_xchg(p, v) (actor_point(), cpu_local_xchg(p, v))
+
+/* And between plain stores that only what comes on the same CPU can see. */
+#undef compiler_barrier
+#define compiler_barrier() actor_point()
+#define popcount64(x) (actor_point(), popcount64(x))
 
 /* What is compiled twice must not meet the other copy. */
 #define class_cpu_alloc ho_class_cpu_alloc
@@ -95,9 +101,21 @@ static void actor_irq_restore(unsigned long flags);
 #define span_note_window ho_span_note_window
 #define span_word_live ho_span_word_live
 
-#include "mm/memmap.h"
+#include "mm/mcache.h"
 
 static struct chunk any_chunk;
+static void note_holder(const void *object);
+
+/* The moment at which an object has a holder. */
+static inline bool take_and_note(struct window *window, void **object)
+{
+	bool taken = window_take(window, object);
+
+	if (taken)
+		note_holder(*object);
+	return taken;
+}
+#define window_take take_and_note
 #define chunk_find(index, pa) ((void)(index), (void)(pa), &any_chunk)
 
 #include "mm/kmalloc_classes.c"
@@ -300,23 +318,25 @@ static uint8_t *holder_of(const void *object)
 	return span ? &page[page_of(pa)].held[(pa - span->base) / span->size] : NULL;
 }
 
-static void *take(unsigned c)
+static void note_holder(const void *object)
 {
-	void *object = NULL;
-	uint8_t *held;
+	uint8_t *held = holder_of(object);
 
-	actor_point();
-	if (!window_take(&class_cpu[c][actor_cpu()].window[actor_context()], &object))
-		object = mcache_alloc(&class[c], GFP_KERNEL);
-	if (!object)
-		return NULL;
-	held = holder_of(object);
 	if (!held)
 		sched_fail("an object of no span");
 	else if (*held)
 		sched_fail("an object is handed out twice");
 	else
 		*held = 1;
+}
+
+static void *take(unsigned c)
+{
+	void *object = NULL;
+
+	actor_point();
+	if (!window_take(&class_cpu[c][actor_cpu()].window[actor_context()], &object))
+		object = mcache_alloc(&class[c], GFP_KERNEL);
 	return object;
 }
 
@@ -406,13 +426,43 @@ static void check_page(unsigned nr)
 		sched_fail("a span with free objects stayed with its CPU");
 }
 
-static size_t central_spans(void)
+/* Each span that is in the list counts once. */
+static size_t check_central(const struct span_list *list, bool listed, unsigned *seen)
 {
+	const struct span *prev = NULL;
 	size_t n = 0;
 
-	for (unsigned c = 0; c < CLASSES; c++)
-		n += class[c].central[0].partial.n + class[c].central[0].full.n;
+	for (struct span *span = list->first; span && n <= PAGES; prev = span, span = span->next, n++) {
+		unsigned bit = 1U << page_of(span->base);
+
+		if (*seen & bit || span->cpu != SPAN_CENTRAL || span->prev != prev ||
+		    span_is_listed(span) != listed)
+			sched_fail("a list of mcentral's is wrong");
+		*seen |= bit;
+	}
+	if (n != list->n)
+		sched_fail("mcentral has lost count");
 	return n;
+}
+
+static size_t central_spans(void)
+{
+	unsigned seen = 0;
+	size_t n = 0;
+
+	for (unsigned c = 0; c < CLASSES; c++) {
+		n += check_central(&class[c].central[0].partial, true, &seen);
+		n += check_central(&class[c].central[0].full, false, &seen);
+	}
+	return n;
+}
+
+/* Before anybody looks: whoever is to fold a remote bit has been told. */
+static void check_mail(void)
+{
+	for (unsigned nr = 0; nr < PAGES; nr++)
+		if (page[nr].span && span_remote(page[nr].span)[0] && !page[nr].span->inbox_next)
+			sched_fail("a remote free was told to nobody");
 }
 
 static void check_all(void *arg)
@@ -421,6 +471,7 @@ static void check_all(void *arg)
 
 	(void)arg;
 	inside = false;
+	check_mail();
 	for (unsigned round = 0; round < 2; round++)
 		for (unsigned cpu = 0; cpu < CPUS; cpu++) {
 			as(cpu);
@@ -477,6 +528,19 @@ static void central_span(void *arg)
 	inside = true;
 }
 
+/* Two of them: objects 0 .. 3 and 4 .. 7, 3 and 7 are free. */
+static void central_spans_two(void *arg)
+{
+	full_span(arg);
+	inside = false;
+	for (unsigned i = 4; i < 8; i++)
+		object[i] = take(0);
+	give(object[3]);
+	give(object[7]);
+	flush();
+	inside = true;
+}
+
 /* Only object 0 is held. */
 static void last_object(void *arg)
 {
@@ -493,6 +557,23 @@ static void frees_0(void *arg)
 {
 	(void)arg;
 	give(object[0]);
+}
+
+static void frees_others(void *arg)
+{
+	(void)arg;
+	flush();
+	give(object[0]);
+	give(object[2]);
+	give(object[3]);
+}
+
+static void takes_three(void *arg)
+{
+	(void)arg;
+	take(0);
+	take(0);
+	take(0);
 }
 
 static void frees_1(void *arg)
@@ -572,6 +653,43 @@ static void interrupt_takes_and_frees(void *arg)
 	leave(was);
 }
 
+static void interrupt_frees_0(void *arg)
+{
+	enum mm_context was = enter();
+
+	frees_0(arg);
+	leave(was);
+}
+
+static void interrupt_frees_4(void *arg)
+{
+	enum mm_context was = enter();
+
+	(void)arg;
+	give(object[4]);
+	leave(was);
+}
+
+static void interrupt_takes(void *arg)
+{
+	enum mm_context was = enter();
+
+	(void)arg;
+	take(0);
+	leave(was);
+}
+
+/* Object 3 is free, or somebody's by now, whom it is taken from. */
+static void interrupt_frees_3_again(void *arg)
+{
+	enum mm_context was = enter();
+
+	(void)arg;
+	if (try_free(object[3]) < 0)
+		*holder_of(object[3]) = 0;
+	leave(was);
+}
+
 /* Whoever comes second is refused, now or when the two meet. */
 static void frees_0_again(void *arg)
 {
@@ -639,6 +757,18 @@ static const struct scenario scenarios[] = {
 	  { takes_and_flushes, interrupt_takes_and_frees }, { { 0 }, { 0, MM_IRQ } }, 3 },
 	{ "an NMI allocates and frees while the owner does", listed_span,
 	  { takes_and_flushes, interrupt_takes_and_frees }, { { 0 }, { 0, MM_NMI } }, 3 },
+	{ "the owner frees all others, and ends the span", full_span,
+	  { frees_others, frees_1 }, { { 0 }, { 1 } }, 4 },
+	{ "an NMI frees while mcentral is locked", central_spans_two,
+	  { frees_0, interrupt_frees_4, frees_1 }, { { 0 }, { 0, MM_NMI }, { 1 } }, 2 },
+	{ "an NMI allocates while mcentral is locked", central_spans_two,
+	  { frees_0, interrupt_takes }, { { 0 }, { 0, MM_NMI } }, 3 },
+	{ "an NMI frees the last object while the span is given up", last_object,
+	  { flushes, interrupt_frees_0 }, { { 0 }, { 0, MM_NMI } }, 3 },
+	{ "an interrupt frees the last object while the span is given up", last_object,
+	  { flushes, interrupt_frees_0 }, { { 0 }, { 0, MM_IRQ } }, 3 },
+	{ "an NMI frees twice what is loaded", listed_span,
+	  { takes_three, interrupt_frees_3_again }, { { 0 }, { 0, MM_NMI } }, 3, check_all },
 	{ "two CPUs free the same", full_span,
 	  { frees_0_again, frees_0_again }, { { 0 }, { 1 } }, 4, check_one_report },
 	{ "two other CPUs free the same", full_span,
