@@ -116,7 +116,7 @@ static void check_place(struct check *check, struct span *span)
 	}
 	if (listed && !span_has_free(span))
 		fault(check, span, "listed, and full");
-	if (span->spare && (!listed || !span_is_empty(span) || owner == SPAN_CENTRAL))
+	if (span_is_spare(span) && (!listed || !span_is_empty(span) || owner == SPAN_CENTRAL))
 		fault(check, span, "not spare, but said to be");
 	if (owner == SPAN_CENTRAL && real)
 		fault(check, span, "in a window of nobody's");
@@ -130,7 +130,7 @@ static void check_place(struct check *check, struct span *span)
 		check->said.central_full += !listed;
 	} else {
 		check->said.listed += listed;
-		check->said.spare_bytes[owner] += span->spare ? span->class->npages * PAGE_SIZE : 0;
+		check->said.spare_bytes[owner] += span_is_spare(span) ? span->class->npages * PAGE_SIZE : 0;
 	}
 }
 
@@ -146,7 +146,7 @@ static void check_object_span(struct span *span, void *arg)
 	}
 	check->nspans++;
 	if (span->size != class->size || span->magic != class->magic ||
-	    span->nobjs != class->nobjs || span->fresh > span->nobjs ||
+	    span->nobjs != class->nobjs || span_fresh(span) > span->nobjs ||
 	    span->base & (class->align - 1))
 		fault(check, span, "not as its class is");
 	check_bits(check, span);
