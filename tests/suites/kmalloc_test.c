@@ -300,11 +300,6 @@ static void noscan_lives_apart(struct kunit *test)
 		void *noscan = kmalloc(size, GFP_KERNEL | __GFP_NOSCAN);
 		struct span *a, *b;
 
-		if (size < 16) { /* tiny objects: a suite of their own */
-			kfree(scan);
-			kfree(noscan);
-			continue;
-		}
 		check_object(test, scan, size);
 		check_object(test, noscan, size);
 		a = pagemap_find(virt_to_phys(scan));
