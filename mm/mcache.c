@@ -491,9 +491,8 @@ static bool window_holds(const struct span *span, unsigned index)
 }
 
 /*
- * Is the object in its owner's window? An NMI of the owner's sees it standing
- * still; everybody else confirms it under the owner's lock, but for an NMI that
- * cannot have it: that looks twice.
+ * Is the object in its owner's window? The owner's own NMI sees it standing still;
+ * others confirm it under the owner's lock, or, if they cannot have it, look twice.
  */
 static bool in_window(const struct span *span, unsigned index, uint32_t cpu)
 {
