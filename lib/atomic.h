@@ -40,6 +40,22 @@
 
 /* What was stored before is seen by others before what is loaded after it. */
 #define atomic_fence() (ATOMIC_POINT(), __atomic_thread_fence(__ATOMIC_SEQ_CST))
+
+/*
+ * A relaxed load that the compiler may make part of a comparison, which it does not
+ * do with atomic_load_relaxed(). For one look at a word that is read whole anyway.
+ */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define SANITIZES_THREADS
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) || defined(SANITIZES_THREADS)
+#define atomic_peek(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#else
+#define atomic_peek(p) (*(p))
+#endif
+
 /* Keeps the compiler, not the CPU, from moving accesses across. */
 #define compiler_barrier() __asm__ volatile("" ::: "memory")
 

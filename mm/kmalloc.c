@@ -156,7 +156,7 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 {
 	uint64_t product;
 
-	if (span->cpu == SPAN_LARGE)
+	if (atomic_load(&span->cpu) == SPAN_LARGE)
 		return free_large(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_free(span, pa);

@@ -146,7 +146,7 @@ static inline bool reload(struct kmem_cache *cache, struct window *window)
 	cpu_local_or(word, bits);
 	cache->cpu[port_cpu()]->reloaded[port_context()] += popcount64(bits);
 	compiler_barrier();
-	window->bits = bits;
+	atomic_store_relaxed(&window->bits, bits);
 	return true;
 }
 

@@ -44,16 +44,16 @@ static size_t span_bytes(const struct span *span)
 
 static void list_partial(struct cpu_heap *heap, struct span *span)
 {
-	span->window = span_listed_window(span);
+	atomic_store(&span->window, span_listed_window(span));
 	span_list_add(partial_of(heap, span->class), span);
 }
 
 static void unlist_partial(struct cpu_heap *heap, struct span *span)
 {
 	span_list_del(partial_of(heap, span->class), span);
-	span->window = &window_unlisted;
-	if (span->spare) {
-		span->spare = 0;
+	atomic_store(&span->window, &window_unlisted);
+	if (span_is_spare(span)) {
+		span_set_spare(span, false);
 		heap->spare_bytes -= span_bytes(span);
 	}
 }
@@ -70,13 +70,13 @@ static bool load_word(struct cpu_heap *heap, struct window *window, struct span 
 		return false;
 	window->base = (uintptr_t)span_object(span, word * 64UL);
 	window->size = span->size;
-	window->word = (uint16_t)word;
+	atomic_store_relaxed(&window->word, (uint16_t)word);
 	window->nobjs = (uint16_t)MIN(64U, span->nobjs - word * 64U);
-	window->span = span;
-	span->window = window;
+	atomic_store_relaxed(&window->span, span);
+	atomic_store(&span->window, window);
 	/* At no moment neither free nor in the window: an NMI may free one of them twice. */
 	compiler_barrier();
-	window->bits = bits;
+	atomic_store(&window->bits, bits);
 	compiler_barrier();
 	cpu_local_or(&span->used[word], bits);
 	heap->loaded += popcount64(bits);
@@ -103,7 +103,8 @@ static bool load_stack(struct cpu_heap *heap, struct object_stack *stack, struct
 	for (; bits && stack->n < STACK_SLOTS; bits &= bits - 1) {
 		unsigned index = lowest_bit(bits);
 
-		span_stacked(span)[index] |= STACKED;
+		atomic_store_relaxed(&span_stacked(span)[index],
+				     span_stacked(span)[index] | STACKED);
 		compiler_barrier();
 		cpu_local_or(&span->used[0], 1ULL << index);
 		stack->slot[stack->n++] =
@@ -160,7 +161,7 @@ static void unload_stack(struct cpu_heap *heap, struct object_stack *stack, stru
 		struct span *span = pagemap_find(virt_to_phys(slot->object));
 		unsigned index = (unsigned)(slot->mark - span_stacked(span));
 
-		*slot->mark &= ~STACKED;
+		atomic_store_relaxed(slot->mark, *slot->mark & ~STACKED);
 		heap->loaded--;
 		if (span_owner(span) != (uint32_t)(heap - cpu_heaps)) {
 			(void)free_afar(span, index, met);
@@ -168,9 +169,9 @@ static void unload_stack(struct cpu_heap *heap, struct object_stack *stack, stru
 		}
 		if (span->window == &window_unlisted)
 			list_partial(heap, span);
-		if (cpu_local_and(&span->used[0], ~(1ULL << index)) && span_is_listed(span) &&
-		    !span->spare) {
-			span->spare = 1;
+		if (cpu_local_and(&span->used[0], ~(1ULL << index)) &&
+		    span_is_listed(span) && !span_is_spare(span)) {
+			span_set_spare(span, true);
 			heap->spare_bytes += span_bytes(span);
 		}
 	}
@@ -193,9 +194,9 @@ static void unload(struct cpu_heap *heap, struct window *window, struct met *met
 	span_note_window(span, window->word, bits);
 	heap->loaded -= popcount64(bits);
 	(void)cpu_local_and(&span->used[window->word], ~bits);
-	window->span = NULL;
+	atomic_store_relaxed(&window->span, NULL);
 	window->base = 0;
-	span->window = &window_unlisted;
+	atomic_store(&span->window, &window_unlisted);
 	if (span_has_free(span))
 		list_partial(heap, span);
 }
@@ -206,14 +207,14 @@ static void unload(struct cpu_heap *heap, struct window *window, struct met *met
  */
 static struct span *became_empty(struct cpu_heap *heap, struct span *span)
 {
-	if (span->spare)
+	if (span_is_spare(span))
 		return NULL;
 	if (heap->spare_bytes + span_bytes(span) > SPARE_BYTES && port_context() == MM_TASK &&
 	    span_claim(span)) {
 		unlist_partial(heap, span);
 		return span;
 	}
-	span->spare = 1;
+	span_set_spare(span, true);
 	heap->spare_bytes += span_bytes(span);
 	return NULL;
 }
@@ -278,7 +279,7 @@ static bool load_window(struct cpu_heap *heap, struct span_class *class, struct 
 			return true;
 	}
 	while ((span = mcentral_take(class, port_cpu()))) {
-		span->window = &window_unlisted;
+		atomic_store(&span->window, &window_unlisted);
 		if (load_from(heap, window, span, met))
 			return true;
 	}
@@ -470,7 +471,7 @@ static int free_local(struct cpu_heap *heap, struct span *span, unsigned index, 
 		return double_or_invalid(span, index);
 	if (window_is_real(span->window) && span->window->word == word && span->window->bits & bit)
 		return double_or_invalid(span, index);
-	if (span->class->stack_window && span_stacked(span)[index] & STACKED)
+	if (span_is_stacked(span, index))
 		return double_or_invalid(span, index);
 	if (span->window == &window_unlisted)
 		list_partial(heap, span);
@@ -479,21 +480,32 @@ static int free_local(struct cpu_heap *heap, struct span *span, unsigned index, 
 	return -1;
 }
 
-/* Is the object in its owner's window? Looked at under the owner's lock, bits can only go. */
-static bool in_window(struct span *span, unsigned index, uint32_t cpu)
+/* Bits first: those of another span come after the window's change of span. */
+static bool window_holds(const struct span *span, unsigned index)
 {
-	struct window *window;
+	const struct window *window = atomic_load(&span->window);
+
+	return window_is_real(window) && bit_of(atomic_load(&window->bits), index) &&
+	       atomic_load(&window->span) == span &&
+	       atomic_load_relaxed(&window->word) == index / 64;
+}
+
+/*
+ * Is the object in its owner's window? The owner's own NMI sees it standing still;
+ * others confirm it under the owner's lock, or, if they cannot have it, look twice.
+ */
+static bool in_window(const struct span *span, unsigned index, uint32_t cpu)
+{
 	unsigned long flags;
 	bool found;
 
-	window = atomic_load(&span->window);
-	if (!window_is_real(window) || !(atomic_load_relaxed(&window->bits) >> index % 64 & 1))
+	if (!window_holds(span, index))
 		return false;
+	if (cpu == port_cpu())
+		return true;
 	if (!spin_lock_context(&cpu_heaps[cpu].lock, &flags))
-		return false;
-	window = span->window;
-	found = span_owner(span) == cpu && window_is_real(window) && window->word == index / 64 &&
-		window->bits >> index % 64 & 1;
+		return window_holds(span, index);
+	found = span_owner(span) == cpu && window_holds(span, index);
 	spin_unlock_irqrestore(&cpu_heaps[cpu].lock, flags);
 	return found;
 }
@@ -506,7 +518,7 @@ static int free_remote(struct span *span, unsigned index, uint32_t cpu, struct m
 		return double_or_invalid(span, index);
 	if (cpu != SPAN_CENTRAL && in_window(span, index, cpu))
 		return double_or_invalid(span, index);
-	if (span->class->stack_window && span_stacked(span)[index] & STACKED)
+	if (span_is_stacked(span, index))
 		return double_or_invalid(span, index);
 	return free_afar(span, index, met) ? -1 : MM_DOUBLE_FREE;
 }
@@ -551,7 +563,8 @@ void mcache_word_empty(const void *p, struct span *span)
 	port_pin();
 	heap = my_heap();
 	if (spin_lock_context(&heap->lock, &flags)) {
-		if (span->cpu == (uint32_t)(heap - cpu_heaps) && span->window == &window_listed &&
+		if (atomic_load_relaxed(&span->cpu) == (uint32_t)(heap - cpu_heaps) &&
+		    span->window == &window_listed &&
 		    span_is_empty(span))
 			end = became_empty(heap, span);
 		spin_unlock_irqrestore(&heap->lock, flags);

@@ -129,7 +129,7 @@ static inline bool window_take(struct window *window, void **object)
 
 	if (unlikely(!bits))
 		return false;
-	window->bits = bits & (bits - 1);
+	atomic_store_relaxed(&window->bits, bits & (bits - 1));
 	*object = (void *)(window->base + lowest_bit(bits) * window->size);
 	return true;
 }
@@ -143,7 +143,7 @@ static inline bool stack_pop(struct window *window, void **object)
 	if (window->span || !stack || !stack->n)
 		return false;
 	slot = &stack->slot[--stack->n];
-	*slot->mark = STACKED_BEFORE;
+	atomic_store_relaxed(slot->mark, STACKED_BEFORE);
 	*object = slot->object;
 	return true;
 }
@@ -156,7 +156,8 @@ static inline bool stack_push(struct span *span, unsigned index, const void *p)
 	struct object_stack *stack;
 	struct window *window;
 
-	if (!offset || span->window != &window_unlisted || span->cpu != port_cpu() ||
+	if (!offset || atomic_peek(&span->window) != &window_unlisted ||
+	    atomic_peek(&span->cpu) != port_cpu() ||
 	    *mark & STACKED)
 		return false;
 	/* In use, and not freed by another CPU before: behind the last object is neither. */
@@ -166,7 +167,7 @@ static inline bool stack_push(struct span *span, unsigned index, const void *p)
 	stack = (struct object_stack *)window->base;
 	if (window->span || !stack || stack->n >= STACK_SLOTS)
 		return false;
-	*mark = STACKED_BEFORE | STACKED;
+	atomic_store_relaxed(mark, STACKED_BEFORE | STACKED);
 	stack->slot[stack->n] = (struct stack_slot){ (void *)p, mark };
 	stack->pushed++;
 	stack->n++;
@@ -248,7 +249,7 @@ static inline bool span_free_quickly(struct span *span, phys_addr_t pa, const vo
 	if (unlikely((uint32_t)product >= atomic_load_relaxed(&span->magic)))
 		return false;
 	port_pin();
-	if (likely(span->cpu == port_cpu())) {
+	if (likely(atomic_peek(&span->cpu) == port_cpu())) {
 		index = word = product >> 32;
 		HIDE_VALUE(word);
 		word /= 64;

@@ -14,7 +14,7 @@ static void list_span(struct mcentral *central, struct span *span)
 {
 	bool free = span_has_free(span);
 
-	span->window = free ? span_listed_window(span) : &window_unlisted;
+	atomic_store(&span->window, free ? span_listed_window(span) : &window_unlisted);
 	span_list_add(free ? &central->partial : &central->full, span);
 }
 

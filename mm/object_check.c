@@ -116,7 +116,7 @@ static void check_place(struct check *check, struct span *span)
 	}
 	if (listed && !span_has_free(span))
 		fault(check, span, "listed, and full");
-	if (span->spare && (!listed || !span_is_empty(span) || owner == SPAN_CENTRAL))
+	if (span_is_spare(span) && (!listed || !span_is_empty(span) || owner == SPAN_CENTRAL))
 		fault(check, span, "not spare, but said to be");
 	if (owner == SPAN_CENTRAL && real)
 		fault(check, span, "in a window of nobody's");
@@ -130,7 +130,8 @@ static void check_place(struct check *check, struct span *span)
 		check->said.central_full += !listed;
 	} else {
 		check->said.listed += listed;
-		check->said.spare_bytes[owner] += span->spare ? span->class->npages * PAGE_SIZE : 0;
+		check->said.spare_bytes[owner] +=
+			span_is_spare(span) ? span->class->npages * PAGE_SIZE : 0;
 	}
 }
 
@@ -146,7 +147,7 @@ static void check_object_span(struct span *span, void *arg)
 	}
 	check->nspans++;
 	if (span->size != class->size || span->magic != class->magic ||
-	    span->nobjs != class->nobjs || span->fresh > span->nobjs ||
+	    span->nobjs != class->nobjs || span_fresh(span) > span->nobjs ||
 	    span->base & (class->align - 1))
 		fault(check, span, "not as its class is");
 	check_bits(check, span);
@@ -199,10 +200,10 @@ static void check_class(struct span_class *class, void *arg)
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++) {
 		struct mcentral *central = &class->central[node];
 
-		check->found.central_partial += check_list(check, &central->partial, class,
-							   CENTRAL_PARTIAL, SPAN_CENTRAL);
-		check->found.central_full += check_list(check, &central->full, class,
-							CENTRAL_FULL, SPAN_CENTRAL);
+		check->found.central_partial +=
+			check_list(check, &central->partial, class, CENTRAL_PARTIAL, SPAN_CENTRAL);
+		check->found.central_full +=
+			check_list(check, &central->full, class, CENTRAL_FULL, SPAN_CENTRAL);
 	}
 	for (unsigned cpu = 0; class->cpu && cpu < PORT_MAX_CPUS; cpu++) {
 		const struct class_cpu *own = class->cpu[cpu];
@@ -260,8 +261,8 @@ static void check_cpu(struct check *check, uint32_t cpu)
 	const struct cpu_heap *heap = mcache_heap(cpu);
 
 	for (unsigned i = 0; i < SPAN_CLASSES; i++)
-		check->found.listed += check_list(check, &heap->partial[i], &kmalloc_classes[i],
-						  BY_CPU, cpu);
+		check->found.listed +=
+			check_list(check, &heap->partial[i], &kmalloc_classes[i], BY_CPU, cpu);
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
 		if (heap->mcache[c] && heap->mcache[c] != &empty_mcache)
 			check_mcache(check, heap->mcache[c], cpu);
@@ -297,10 +298,8 @@ unsigned object_check(void)
 	       check.said.central_partial, check.found.central_partial);
 	differ(&check, "spans say they are with mcentral, full", check.said.central_full,
 	       check.found.central_full);
-	differ(&check, "spans say they are in an inbox", check.said.in_inbox,
-	       check.found.in_inbox);
-	differ(&check, "spans say they are in a window", check.said.windows,
-	       check.found.windows);
+	differ(&check, "spans say they are in an inbox", check.said.in_inbox, check.found.in_inbox);
+	differ(&check, "spans say they are in a window", check.said.windows, check.found.windows);
 	differ(&check, "marks of objects on a stack", check.said.stacked, check.found.stacked);
 	return check.bad;
 }

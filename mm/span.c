@@ -93,9 +93,10 @@ static struct span *new_span(unsigned nwords)
 		span->class = NULL;
 		span->magic = 0;
 		span->nwords = (uint16_t)nwords;
-		span->fresh = 0;
-		span->spare = 0;
-		memset(span->used, 0, kind_size(kind) - offsetof(struct span, used));
+		atomic_store_relaxed(&span->fresh, 0);
+		/* Somebody may still look for remote bits of its former life. */
+		for (size_t i = 0; i < (kind_size(kind) - sizeof(*span)) / sizeof(uint64_t); i++)
+			atomic_store_relaxed(&span->used[i], 0);
 	}
 	return span;
 }
@@ -206,7 +207,7 @@ void span_fold_word(struct span *span, unsigned word, struct met *met)
 	if (window_is_real(window) && window->word == word)
 		twice |= freed & window->bits;
 	for (uint64_t left = span->class->stack_window ? freed : 0; left; left &= left - 1)
-		if (span_stacked(span)[lowest_bit(left)] & STACKED)
+		if (span_is_stacked(span, lowest_bit(left)))
 			twice |= left & -left;
 	if (unlikely(twice))
 		met->object = span_object(span, word * 64UL + ctz64(twice));
@@ -215,24 +216,27 @@ void span_fold_word(struct span *span, unsigned word, struct met *met)
 
 bool span_handed_out(const struct span *span, unsigned index)
 {
-	const struct window *window = span->window;
+	const struct window *window = atomic_load(&span->window);
 
 	if (index >= span->nobjs)
 		return false;
 	/* What a cache frees goes back into its windows, whose order then says nothing. */
-	if (index < span->fresh || span->class->cpu)
+	if (index < span_fresh(span) || span->class->cpu)
 		return true;
-	if (span->class->stack_window && span_stacked(span)[index] & STACKED_BEFORE)
+	if (span->class->stack_window &&
+	    atomic_load_relaxed(&span_stacked(span)[index]) & STACKED_BEFORE)
 		return true;
-	return window_is_real(window) && window->word == index / 64 && !bit_of(window->bits, index);
+	return window_is_real(window) && atomic_load_relaxed(&window->word) == index / 64 &&
+	       !bit_of(atomic_load_relaxed(&window->bits), index);
 }
 
 void span_note_window(struct span *span, unsigned word, uint64_t left)
 {
 	unsigned fresh = MIN(word * 64 + ctz64(left), span->nobjs);
 
-	if (fresh > span->fresh)
-		span->fresh = (uint16_t)fresh;
+	/* Its span is not listed, so it is not spare. */
+	if (fresh > span_fresh(span))
+		atomic_store_relaxed(&span->fresh, (uint16_t)fresh);
 }
 
 void span_fold_remote(struct span *span, struct met *met)
@@ -241,20 +245,17 @@ void span_fold_remote(struct span *span, struct met *met)
 		span_fold_word(span, w, met);
 }
 
-static bool has_remote(struct span *span)
-{
-	const uint64_t *remote = span_remote(span);
-
-	for (unsigned w = 0; w < span->nwords; w++)
-		if (atomic_load(&remote[w]))
-			return true;
-	return false;
-}
-
 bool span_let_go(struct span *span)
 {
+	const uint64_t *remote = span_remote(span);
+	unsigned nwords = span->nwords;
+
+	/* From here on the structure may become another span: then a bit too many is seen. */
 	(void)atomic_xchg(&span->inbox_next, NULL);
-	return has_remote(span) && span_claim(span);
+	for (unsigned w = 0; w < nwords; w++)
+		if (atomic_load(&remote[w]))
+			return span_claim(span);
+	return false;
 }
 
 bool span_is_empty(const struct span *span)

@@ -105,8 +105,8 @@ static inline bool window_is_real(const struct window *window)
  * @nobjs: how many
  * @nwords: words in each bit set
  * @fresh: when the window was loaded, no object from this number on had ever been
- *	handed out, and each below had: they are handed out lowest first
- * @spare: listed, empty, and counted as such by its owner
+ *	handed out, and each below had: they are handed out lowest first. With
+ *	SPAN_SPARE: listed, empty, and counted as such by its owner
  * @class: what it holds; NULL for a large object
  * @next, @prev: of the list that it is in
  * @inbox_next: of its owner's inbox; NULL while it is in none and nobody hands
@@ -122,7 +122,7 @@ struct span {
 	uint32_t cpu;
 	uint32_t size;
 	uint16_t nobjs : 11, nwords : 5;
-	uint16_t fresh : 11, spare : 1;
+	uint16_t fresh;
 	struct span_class *class;
 	struct span *next, *prev;
 	struct span *inbox_next;
@@ -154,9 +154,30 @@ static inline uint64_t *span_remote(struct span *span)
 #define STACKED 1
 #define STACKED_BEFORE 2
 
+#define SPAN_SPARE 0x8000
+
+static inline unsigned span_fresh(const struct span *span)
+{
+	return atomic_load_relaxed(&span->fresh) & ~SPAN_SPARE;
+}
+
+static inline bool span_is_spare(const struct span *span)
+{
+	return atomic_load_relaxed(&span->fresh) & SPAN_SPARE;
+}
+
+/* By the owner, like all that writes fresh. */
+static inline void span_set_spare(struct span *span, bool spare)
+{
+	atomic_store_relaxed(&span->fresh,
+			     (uint16_t)(span_fresh(span) | (spare ? SPAN_SPARE : 0)));
+}
+
 static inline bool span_is_listed(const struct span *span)
 {
-	return span->window == &window_listed || span->window == &window_careful;
+	const struct window *window = atomic_load_relaxed(&span->window);
+
+	return window == &window_listed || window == &window_careful;
 }
 
 /* Such marks of each object of a span of such a class, which has one word. */
@@ -220,6 +241,12 @@ struct span_class {
 	struct class_cpu **cpu;
 	struct mcentral central[PORT_MAX_NODES];
 };
+
+static inline bool span_is_stacked(const struct span *span, unsigned index)
+{
+	return span->class->stack_window &&
+	       atomic_load_relaxed(&span_stacked(span)[index]) & STACKED;
+}
 
 /* Where the window of a listed span points. */
 static inline struct window *span_listed_window(const struct span *span)
@@ -298,7 +325,7 @@ static inline void span_list_add(struct span_list *list, struct span *span)
 	span->next = list->first;
 	if (span->next)
 		span->next->prev = span;
-	list->first = span;
+	atomic_store_relaxed(&list->first, span);
 	list->n++;
 }
 
@@ -307,7 +334,7 @@ static inline void span_list_del(struct span_list *list, struct span *span)
 	if (span->prev)
 		span->prev->next = span->next;
 	else
-		list->first = span->next;
+		atomic_store_relaxed(&list->first, span->next);
 	if (span->next)
 		span->next->prev = span->prev;
 	list->n--;

@@ -1,15 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Spans change hands: the real code of mm/, with a scheduling point at each atomic
- * access, through every interleaving of two or three CPUs up to a number of
- * preemptions. mm/span.c, mm/mcentral.c and mm/mcache.c are compiled once more
- * here, over stubs:
- *
- *	page heap	eight pages, the lowest free one first
- *	page map	an array
- *	CPUs		one for each actor; an actor may also be an interrupt or NMI
- *			of another one's CPU: it begins at any point of that one,
- *			which then stands still until it is over
+ * Spans change hands: the real code of mm/ (see handover_fixture.h) through every
+ * interleaving of two or three CPUs up to a number of preemptions.
  *
  * In each run, and after it when all CPUs were flushed:
  *	no object is handed out while somebody holds it
@@ -18,277 +10,7 @@
  *	each object is held, or free in a span of mcentral's, or its span has ended
  *	no remote bit, no claim and no inbox is left behind
  */
-#include <host_port.h>
-
-#include "tests/host/sched.h"
-
-static void actor_point(void);
-static unsigned actor_cpu(void);
-static enum mm_context actor_context(void);
-static unsigned long actor_irq_save(void);
-static void actor_irq_restore(unsigned long flags);
-
-#define ATOMIC_POINT() actor_point()
-#define port_relax sched_relax
-#define port_cpu() actor_cpu()
-#define port_context() actor_context()
-#define port_irq_save() actor_irq_save()
-#define port_irq_restore(flags) actor_irq_restore(flags)
-#define port_pin() ((void)0)
-#define port_unpin() ((void)0)
-#define port_cache() ((void *)&empty_mcache)
-#define port_cache_set(context, cache) ((void)(context), (void)(cache))
-#include "lib/atomic.h"
-
-/* One instruction: nothing comes in between, but something may before it. */
-#define cpu_local_or(p, m) (actor_point(), cpu_local_or(p, m))
-#define cpu_local_and(p, m) (actor_point(), cpu_local_and(p, m))
-#define cpu_local_xchg(p, v) (actor_point(), cpu_local_xchg(p, v))
-
-/* What is compiled twice must not meet the other copy. */
-#define class_cpu_alloc ho_class_cpu_alloc
-#define class_cpu_free ho_class_cpu_free
-#define empty_mcache ho_empty_mcache
-#define inner_pages_alloc ho_inner_pages_alloc
-#define inner_pages_free ho_inner_pages_free
-#define kmalloc_classes ho_kmalloc_classes
-#define mcache_alloc ho_mcache_alloc
-#define mcache_count ho_mcache_count
-#define mcache_exit_cpu ho_mcache_exit_cpu
-#define mcache_flush ho_mcache_flush
-#define mcache_flush_class ho_mcache_flush_class
-#define mcache_free ho_mcache_free
-#define mcache_heap ho_mcache_heap
-#define mcache_hide ho_mcache_hide
-#define mcache_init ho_mcache_init
-#define mcache_init_cpu ho_mcache_init_cpu
-#define mcache_offset ho_mcache_offset
-#define mcache_slot ho_mcache_slot
-#define mcache_unhide ho_mcache_unhide
-#define mcache_word_empty ho_mcache_word_empty
-#define mcentral_of ho_mcentral_of
-#define mcentral_put ho_mcentral_put
-#define mcentral_settle ho_mcentral_settle
-#define mcentral_take ho_mcentral_take
-#define metaframe_alloc ho_metaframe_alloc
-#define metaframe_alloc_run ho_metaframe_alloc_run
-#define metaframe_free_run ho_metaframe_free_run
-#define mm_report_misuse ho_report_misuse
-#define numa_node_of ho_numa_node_of
-#define numa_order ho_numa_order
-#define pagemap_clear ho_pagemap_clear
-#define pagemap_find ho_pagemap_find
-#define pagemap_set ho_pagemap_set
-#define port_cache_slots ho_port_cache_slots
-#define span_class_init ho_span_class_init
-#define span_create ho_span_create
-#define span_create_large ho_span_create_large
-#define span_destroy ho_span_destroy
-#define span_fold_remote ho_span_fold_remote
-#define span_fold_word ho_span_fold_word
-#define span_for_each ho_span_for_each
-#define span_free_slowly ho_span_free_slowly
-#define span_handed_out ho_span_handed_out
-#define span_has_free ho_span_has_free
-#define span_is_empty ho_span_is_empty
-#define span_let_go ho_span_let_go
-#define span_note_window ho_span_note_window
-#define span_word_live ho_span_word_live
-
-#include "mm/memmap.h"
-
-static struct chunk any_chunk;
-#define chunk_find(index, pa) ((void)(index), (void)(pa), &any_chunk)
-
-#include "mm/kmalloc_classes.c"
-#include "mm/mcache_hide.c"
-#include "mm/mcache.c"
-#include "mm/mcentral.c"
-#include "mm/span.c"
-
-#include <kunit/test.h>
-
-#include "lib/fmt.h"
-
-#define CPUS 3
-#define PAGES 8
-#define CLASSES 2
-#define OBJS_MAX 8
-#define FIRST_PA (64UL << 20)
-
-/* ---- Actors ---- */
-
-struct actor {
-	unsigned cpu;
-	enum mm_context context;
-};
-
-static struct actor actor[SCHED_MAX_THREADS], outside;
-static bool inside;			 /* a thread of the explorer runs */
-static enum mm_context active[CPUS];	 /* what each CPU is doing */
-static bool irqs_off[CPUS];
-
-static struct actor *self(void)
-{
-	return inside ? &actor[sched_self()] : &outside;
-}
-
-static unsigned actor_cpu(void)
-{
-	return self()->cpu;
-}
-
-static enum mm_context actor_context(void)
-{
-	return self()->context;
-}
-
-static void actor_point(void)
-{
-	sched_point();
-	while (inside && active[self()->cpu] > self()->context)
-		sched_relax();
-}
-
-static unsigned long actor_irq_save(void)
-{
-	unsigned long was = irqs_off[self()->cpu];
-
-	irqs_off[self()->cpu] = true;
-	return was;
-}
-
-static void actor_irq_restore(unsigned long flags)
-{
-	irqs_off[self()->cpu] = flags;
-}
-
-/* Cut into what the CPU does. An interrupt waits until it may. */
-static enum mm_context enter(void)
-{
-	const struct actor *me = self();
-	enum mm_context was;
-
-	sched_point();
-	while (active[me->cpu] >= me->context || (me->context == MM_IRQ && irqs_off[me->cpu]))
-		sched_relax();
-	was = active[me->cpu];
-	active[me->cpu] = me->context;
-	return was;
-}
-
-static void leave(enum mm_context was)
-{
-	active[self()->cpu] = was;
-}
-
-/* ---- Stubs ---- */
-
-static struct span_class class[CLASSES];
-static struct class_cpu class_cpu[CLASSES][CPUS];
-static struct class_cpu *class_cpus[CLASSES][PORT_MAX_CPUS];
-static struct {
-	struct span *span;
-	bool used;
-	uint8_t held[OBJS_MAX];
-} page[PAGES];
-static char frames[4][FRAME_SIZE] __attribute__((aligned(FRAME_SIZE)));
-static unsigned nframes, reports;
-
-static unsigned page_of(phys_addr_t pa)
-{
-	return (unsigned)((pa - FIRST_PA) / PAGE_SIZE);
-}
-
-void *inner_pages_alloc(size_t n, size_t align, gfp_t gfp)
-{
-	(void)align, (void)gfp;
-	actor_point();
-	for (unsigned i = 0; i < PAGES && n == PAGE_FRAMES; i++)
-		if (!page[i].used) {
-			page[i].used = true;
-			return phys_to_virt(FIRST_PA + i * PAGE_SIZE);
-		}
-	return NULL;
-}
-
-void inner_pages_free(void *pages, size_t n)
-{
-	unsigned nr = page_of(virt_to_phys(pages));
-
-	(void)n;
-	actor_point();
-	for (unsigned i = 0; i < OBJS_MAX; i++)
-		if (page[nr].held[i])
-			sched_fail("a span ended under an object");
-	if (!page[nr].used)
-		sched_fail("a span ended twice");
-	page[nr].used = false;
-}
-
-bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
-{
-	(void)npages;
-	page[page_of(pa)].span = span;
-	return true;
-}
-
-void pagemap_clear(phys_addr_t pa, size_t npages)
-{
-	(void)npages;
-	page[page_of(pa)].span = NULL;
-}
-
-struct span *pagemap_find(phys_addr_t pa)
-{
-	return page[page_of(pa)].span ?: &gone_span;
-}
-
-void *metaframe_alloc(void)
-{
-	return nframes < ARRAY_SIZE(frames) ? frames[nframes++] : NULL;
-}
-
-void *metaframe_alloc_run(size_t n)
-{
-	(void)n;
-	return NULL;
-}
-
-void metaframe_free_run(void *run, size_t n)
-{
-	(void)run, (void)n;
-}
-
-struct class_cpu *class_cpu_alloc(void)
-{
-	return NULL;
-}
-
-void class_cpu_free(struct class_cpu *cpu)
-{
-	(void)cpu;
-}
-
-const struct node_order *numa_order(unsigned node)
-{
-	static const struct node_order order = { .n = 1 };
-
-	(void)node;
-	return &order;
-}
-
-unsigned numa_node_of(unsigned cpu)
-{
-	(void)cpu;
-	return 0;
-}
-
-void mm_report_misuse(enum mm_misuse kind, const void *addr, size_t size, const void *caller)
-{
-	(void)kind, (void)addr, (void)size, (void)caller;
-	reports++;
-}
+#include "tests/host/handover_fixture.h"
 
 /* ---- What actors do ---- */
 
@@ -300,23 +22,25 @@ static uint8_t *holder_of(const void *object)
 	return span ? &page[page_of(pa)].held[(pa - span->base) / span->size] : NULL;
 }
 
-static void *take(unsigned c)
+static void note_holder(const void *object)
 {
-	void *object = NULL;
-	uint8_t *held;
+	uint8_t *held = holder_of(object);
 
-	actor_point();
-	if (!window_take(&class_cpu[c][actor_cpu()].window[actor_context()], &object))
-		object = mcache_alloc(&class[c], GFP_KERNEL);
-	if (!object)
-		return NULL;
-	held = holder_of(object);
 	if (!held)
 		sched_fail("an object of no span");
 	else if (*held)
 		sched_fail("an object is handed out twice");
 	else
 		*held = 1;
+}
+
+static void *take(unsigned c)
+{
+	void *object = NULL;
+
+	actor_point();
+	if (!window_take(&class_cpu[c][actor_cpu()].window[actor_context()], &object))
+		object = mcache_alloc(&class[c], GFP_KERNEL);
 	return object;
 }
 
@@ -406,13 +130,44 @@ static void check_page(unsigned nr)
 		sched_fail("a span with free objects stayed with its CPU");
 }
 
-static size_t central_spans(void)
+/* Each span that is in the list counts once. */
+static size_t check_central(const struct span_list *list, bool listed, unsigned *seen)
 {
+	const struct span *prev = NULL;
 	size_t n = 0;
 
-	for (unsigned c = 0; c < CLASSES; c++)
-		n += class[c].central[0].partial.n + class[c].central[0].full.n;
+	for (struct span *span = list->first; span && n <= PAGES;
+	     prev = span, span = span->next, n++) {
+		unsigned bit = 1U << page_of(span->base);
+
+		if (*seen & bit || span->cpu != SPAN_CENTRAL || span->prev != prev ||
+		    span_is_listed(span) != listed)
+			sched_fail("a list of mcentral's is wrong");
+		*seen |= bit;
+	}
+	if (n != list->n)
+		sched_fail("mcentral has lost count");
 	return n;
+}
+
+static size_t central_spans(void)
+{
+	unsigned seen = 0;
+	size_t n = 0;
+
+	for (unsigned c = 0; c < CLASSES; c++) {
+		n += check_central(&class[c].central[0].partial, true, &seen);
+		n += check_central(&class[c].central[0].full, false, &seen);
+	}
+	return n;
+}
+
+/* Before anybody looks: whoever is to fold a remote bit has been told. */
+static void check_mail(void)
+{
+	for (unsigned nr = 0; nr < PAGES; nr++)
+		if (page[nr].span && span_remote(page[nr].span)[0] && !page[nr].span->inbox_next)
+			sched_fail("a remote free was told to nobody");
 }
 
 static void check_all(void *arg)
@@ -421,6 +176,7 @@ static void check_all(void *arg)
 
 	(void)arg;
 	inside = false;
+	check_mail();
 	for (unsigned round = 0; round < 2; round++)
 		for (unsigned cpu = 0; cpu < CPUS; cpu++) {
 			as(cpu);
@@ -477,6 +233,19 @@ static void central_span(void *arg)
 	inside = true;
 }
 
+/* Two of them: objects 0 .. 3 and 4 .. 7, 3 and 7 are free. */
+static void central_spans_two(void *arg)
+{
+	full_span(arg);
+	inside = false;
+	for (unsigned i = 4; i < 8; i++)
+		object[i] = take(0);
+	give(object[3]);
+	give(object[7]);
+	flush();
+	inside = true;
+}
+
 /* Only object 0 is held. */
 static void last_object(void *arg)
 {
@@ -493,6 +262,23 @@ static void frees_0(void *arg)
 {
 	(void)arg;
 	give(object[0]);
+}
+
+static void frees_others(void *arg)
+{
+	(void)arg;
+	flush();
+	give(object[0]);
+	give(object[2]);
+	give(object[3]);
+}
+
+static void takes_three(void *arg)
+{
+	(void)arg;
+	take(0);
+	take(0);
+	take(0);
 }
 
 static void frees_1(void *arg)
@@ -572,6 +358,43 @@ static void interrupt_takes_and_frees(void *arg)
 	leave(was);
 }
 
+static void interrupt_frees_0(void *arg)
+{
+	enum mm_context was = enter();
+
+	frees_0(arg);
+	leave(was);
+}
+
+static void interrupt_frees_4(void *arg)
+{
+	enum mm_context was = enter();
+
+	(void)arg;
+	give(object[4]);
+	leave(was);
+}
+
+static void interrupt_takes(void *arg)
+{
+	enum mm_context was = enter();
+
+	(void)arg;
+	take(0);
+	leave(was);
+}
+
+/* Object 3 is free, or somebody's by now, whom it is taken from. */
+static void interrupt_frees_3_again(void *arg)
+{
+	enum mm_context was = enter();
+
+	(void)arg;
+	if (try_free(object[3]) < 0)
+		*holder_of(object[3]) = 0;
+	leave(was);
+}
+
 /* Whoever comes second is refused, now or when the two meet. */
 static void frees_0_again(void *arg)
 {
@@ -600,53 +423,150 @@ struct scenario {
 };
 
 static const struct scenario scenarios[] = {
-	{ "remote frees while the owner allocates", full_span,
-	  { takes_two, frees_0, frees_1 }, { { 0 }, { 1 }, { 2 } }, 2 },
-	{ "two remote frees while the owner allocates", listed_span,
-	  { takes_two, frees_1_and_2 }, { { 0 }, { 1 } }, 3 },
-	{ "remote free of the last object while the owner allocates", last_object,
-	  { takes_two, frees_0 }, { { 0 }, { 1 } }, 4 },
-	{ "remote frees while the span is given up", full_span,
-	  { frees_and_flushes, frees_0, frees_1 }, { { 0 }, { 1 }, { 2 } }, 2 },
-	{ "remote free while the span is given up", listed_span,
-	  { flushes_twice, frees_1_and_2 }, { { 0 }, { 1 } }, 3 },
-	{ "given up and taken", listed_span,
-	  { flushes, takes_and_flushes, frees_1 }, { { 0 }, { 1 }, { 2 } }, 2 },
-	{ "given up and taken, back and forth", listed_span,
-	  { flushes_twice, takes_and_flushes }, { { 0 }, { 1 } }, 3 },
-	{ "frees in a span of nobody's", central_span,
-	  { frees_0, frees_1, takes_and_flushes }, { { 0 }, { 1 }, { 2 } }, 2 },
-	{ "frees in a span of nobody's by two", central_span,
-	  { frees_0, frees_1_and_2 }, { { 0 }, { 1 } }, 4 },
-	{ "a late look at a span that has ended", last_object,
-	  { frees_0, turns_over }, { { 1 }, { 0 } }, 3 },
-	{ "late looks at spans that have ended", last_object,
-	  { frees_0, turns_over, turns_over }, { { 1 }, { 0 }, { 2 } }, 2 },
-	{ "an interrupt frees while the span is given up", full_span,
+	{ "remote frees while the owner allocates",
+	  full_span,
+	  { takes_two, frees_0, frees_1 },
+	  { { 0 }, { 1 }, { 2 } },
+	  2 },
+	{ "two remote frees while the owner allocates",
+	  listed_span,
+	  { takes_two, frees_1_and_2 },
+	  { { 0 }, { 1 } },
+	  3 },
+	{ "remote free of the last object while the owner allocates",
+	  last_object,
+	  { takes_two, frees_0 },
+	  { { 0 }, { 1 } },
+	  4 },
+	{ "remote frees while the span is given up",
+	  full_span,
+	  { frees_and_flushes, frees_0, frees_1 },
+	  { { 0 }, { 1 }, { 2 } },
+	  2 },
+	{ "remote free while the span is given up",
+	  listed_span,
+	  { flushes_twice, frees_1_and_2 },
+	  { { 0 }, { 1 } },
+	  3 },
+	{ "given up and taken",
+	  listed_span,
+	  { flushes, takes_and_flushes, frees_1 },
+	  { { 0 }, { 1 }, { 2 } },
+	  2 },
+	{ "given up and taken, back and forth",
+	  listed_span,
+	  { flushes_twice, takes_and_flushes },
+	  { { 0 }, { 1 } },
+	  3 },
+	{ "frees in a span of nobody's",
+	  central_span,
+	  { frees_0, frees_1, takes_and_flushes },
+	  { { 0 }, { 1 }, { 2 } },
+	  2 },
+	{ "frees in a span of nobody's by two",
+	  central_span,
+	  { frees_0, frees_1_and_2 },
+	  { { 0 }, { 1 } },
+	  4 },
+	{ "a late look at a span that has ended",
+	  last_object,
+	  { frees_0, turns_over },
+	  { { 1 }, { 0 } },
+	  3 },
+	{ "late looks at spans that have ended",
+	  last_object,
+	  { frees_0, turns_over, turns_over },
+	  { { 1 }, { 0 }, { 2 } },
+	  2 },
+	{ "an interrupt frees while the span is given up",
+	  full_span,
 	  { frees_and_flushes, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_IRQ }, { 1 } }, 2 },
-	{ "an NMI frees while the span is given up", full_span,
+	  { { 0 }, { 0, MM_IRQ }, { 1 } },
+	  2 },
+	{ "an NMI frees while the span is given up",
+	  full_span,
 	  { frees_and_flushes, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_NMI }, { 1 } }, 2 },
-	{ "an NMI frees while the owner allocates", full_span,
-	  { takes_two, interrupt_frees_1, frees_0 }, { { 0 }, { 0, MM_NMI }, { 1 } }, 2 },
-	{ "an NMI frees in a span of nobody's", central_span,
+	  { { 0 }, { 0, MM_NMI }, { 1 } },
+	  2 },
+	{ "an NMI frees while the owner allocates",
+	  full_span,
+	  { takes_two, interrupt_frees_1, frees_0 },
+	  { { 0 }, { 0, MM_NMI }, { 1 } },
+	  2 },
+	{ "an NMI frees in a span of nobody's",
+	  central_span,
 	  { frees_0, interrupt_frees_1, takes_and_flushes },
-	  { { 0 }, { 0, MM_NMI }, { 1 } }, 2 },
-	{ "an NMI allocates and frees while the span is given up", listed_span,
-	  { flushes_twice, interrupt_takes_and_frees }, { { 0 }, { 0, MM_NMI } }, 3 },
-	{ "an interrupt allocates and frees while the owner does", listed_span,
-	  { takes_and_flushes, interrupt_takes_and_frees }, { { 0 }, { 0, MM_IRQ } }, 3 },
-	{ "an NMI allocates and frees while the owner does", listed_span,
-	  { takes_and_flushes, interrupt_takes_and_frees }, { { 0 }, { 0, MM_NMI } }, 3 },
-	{ "two CPUs free the same", full_span,
-	  { frees_0_again, frees_0_again }, { { 0 }, { 1 } }, 4, check_one_report },
-	{ "two other CPUs free the same", full_span,
-	  { frees_0_again, frees_0_again }, { { 1 }, { 2 } }, 4, check_one_report },
-	{ "two CPUs free the same of nobody's", central_span,
-	  { frees_0_again, frees_0_again }, { { 1 }, { 2 } }, 4, check_one_report },
-	{ "two CPUs free the same, and it is given up", listed_span,
-	  { frees_0_again, frees_0_again, flushes }, { { 1 }, { 2 }, { 0 } }, 2,
+	  { { 0 }, { 0, MM_NMI }, { 1 } },
+	  2 },
+	{ "an NMI allocates and frees while the span is given up",
+	  listed_span,
+	  { flushes_twice, interrupt_takes_and_frees },
+	  { { 0 }, { 0, MM_NMI } },
+	  3 },
+	{ "an interrupt allocates and frees while the owner does",
+	  listed_span,
+	  { takes_and_flushes, interrupt_takes_and_frees },
+	  { { 0 }, { 0, MM_IRQ } },
+	  3 },
+	{ "an NMI allocates and frees while the owner does",
+	  listed_span,
+	  { takes_and_flushes, interrupt_takes_and_frees },
+	  { { 0 }, { 0, MM_NMI } },
+	  3 },
+	{ "the owner frees all others, and ends the span",
+	  full_span,
+	  { frees_others, frees_1 },
+	  { { 0 }, { 1 } },
+	  4 },
+	{ "an NMI frees while mcentral is locked",
+	  central_spans_two,
+	  { frees_0, interrupt_frees_4, frees_1 },
+	  { { 0 }, { 0, MM_NMI }, { 1 } },
+	  2 },
+	{ "an NMI allocates while mcentral is locked",
+	  central_spans_two,
+	  { frees_0, interrupt_takes },
+	  { { 0 }, { 0, MM_NMI } },
+	  3 },
+	{ "an NMI frees the last object while the span is given up",
+	  last_object,
+	  { flushes, interrupt_frees_0 },
+	  { { 0 }, { 0, MM_NMI } },
+	  3 },
+	{ "an interrupt frees the last object while the span is given up",
+	  last_object,
+	  { flushes, interrupt_frees_0 },
+	  { { 0 }, { 0, MM_IRQ } },
+	  3 },
+	{ "an NMI frees twice what is loaded",
+	  listed_span,
+	  { takes_three, interrupt_frees_3_again },
+	  { { 0 }, { 0, MM_NMI } },
+	  3,
+	  check_all },
+	{ "two CPUs free the same",
+	  full_span,
+	  { frees_0_again, frees_0_again },
+	  { { 0 }, { 1 } },
+	  4,
+	  check_one_report },
+	{ "two other CPUs free the same",
+	  full_span,
+	  { frees_0_again, frees_0_again },
+	  { { 1 }, { 2 } },
+	  4,
+	  check_one_report },
+	{ "two CPUs free the same of nobody's",
+	  central_span,
+	  { frees_0_again, frees_0_again },
+	  { { 1 }, { 2 } },
+	  4,
+	  check_one_report },
+	{ "two CPUs free the same, and it is given up",
+	  listed_span,
+	  { frees_0_again, frees_0_again, flushes },
+	  { { 1 }, { 2 }, { 0 } },
+	  2,
 	  check_one_report },
 };
 
@@ -678,13 +598,13 @@ static int handover_init(struct kunit *test)
 #ifdef HOST_TSAN
 	kunit_skip(test, "ThreadSanitizer does not know coroutines");
 #endif
-	(void)test;
+	if (host_backend() != HOST_ENFORCED)
+		kunit_skip(test, "the same with every back end");
 	return 0;
 }
 
-static struct kunit_case handover_cases[] = {
-	KUNIT_CASE_PARAM(hand_over, scenario_gen_params), {}
-};
+static struct kunit_case handover_cases[] = { KUNIT_CASE_PARAM(hand_over, scenario_gen_params),
+					      {} };
 
 static struct kunit_suite handover_suite = { .name = "handover",
 					     .init = handover_init,
