@@ -229,9 +229,11 @@ static inline bool span_needs_care(const struct span *span, uint64_t index)
 }
 
 /**
- * span_free_quickly() - all of a free, if this CPU owns the span and nothing changes but a bit.
+ * span_free_quickly_then() - all of a free, if this CPU owns the span and nothing changes
+ * but a bit.
  * @span: what pagemap_lookup() gives for @pa
  * @p: the object, whose physical address is @pa
+ * @word_empty: a constant: mcache_word_empty(), or what calls it
  *
  * Any context, not pinned. Return: false if nothing was done.
  *
@@ -240,7 +242,9 @@ static inline bool span_needs_care(const struct span *span, uint64_t index)
  * product that it comes from, lest the compiler make one address of both. What
  * it found is not handed to the long way, which would cost the short one.
  */
-static inline bool span_free_quickly(struct span *span, phys_addr_t pa, const void *p)
+static inline __attribute__((always_inline)) bool
+span_free_quickly_then(struct span *span, phys_addr_t pa, const void *p,
+		       void (*word_empty)(const void *p, struct span *span))
 {
 	uint64_t product = (pa - span->base) * span->magic, index, word;
 	bool done = false;
@@ -256,12 +260,17 @@ static inline bool span_free_quickly(struct span *span, phys_addr_t pa, const vo
 		if (likely(bit_of(span->used[word], index)) &&
 		    likely(!span_needs_care(span, index))) {
 			if (unlikely(cpu_local_and(&span->used[word], all_but(index))))
-				mcache_word_empty(p, span);
+				word_empty(p, span);
 			done = true;
 		}
 	}
 	port_unpin();
 	return done;
+}
+
+static inline bool span_free_quickly(struct span *span, phys_addr_t pa, const void *p)
+{
+	return span_free_quickly_then(span, pa, p, mcache_word_empty);
 }
 
 /**

@@ -15,6 +15,9 @@
  * Where a span has been and is no more the entry leads to gone_span, which is the
  * same in all but its name: it tells a double free from a free of anything.
  *
+ * Where the window is memory of its own (a process), the entries lie there and
+ * nowhere else.
+ *
  * A CPU may see a zero of the window for a while after entries were mapped
  * there; pagemap_find() looks at the frames themselves and is never wrong.
  */
@@ -43,8 +46,11 @@ static inline struct span *pagemap_span(pagemap_entry_t entry)
 /** pagemap_find() - the span whose first or any page (small spans) holds @pa; or null_span. */
 struct span *pagemap_find(phys_addr_t pa);
 
-/* 1 << ARENA_PHYS_BITS, in memory: to compare with it takes no register. */
-extern const uint64_t pagemap_limit;
+/* What the window shows entries of; in memory: to compare with it takes no register. */
+extern uint64_t pagemap_limit;
+
+/** pagemap_init() - before the first look-up. */
+void pagemap_init(void);
 
 /**
  * pagemap_lookup() - the same, fast. Any physical address, any context.
@@ -56,7 +62,7 @@ static inline struct span *pagemap_lookup(phys_addr_t pa)
 {
 	if (unlikely(pa >= pagemap_limit))
 		return &null_span;
-	if (!PORT_WINDOW_SIZE)
+	if (!PORT_HAS_WINDOW)
 		return pagemap_find(pa);
 	return pagemap_span(((const pagemap_entry_t *)PORT_WINDOW_BASE)[pa >> PAGE_SHIFT]);
 }

@@ -26,6 +26,10 @@
  *   PORT_POSSIBLE_CPUS	no CPU has a number as high as this; an expression that never
  *			changes after mm_init(), PORT_MAX_CPUS if left out
  *   PORT_RAM_IS_ZERO	1 if RAM reads as zeroes when it is first mapped; 0 if left out
+ *   PORT_HAS_WINDOW	0 if there is no window; decided by PORT_WINDOW_SIZE if left out
+ *   PORT_WINDOW_IS_MEMORY  1 if the window is memory of its own: what port_map() maps
+ *			there reads as zeroes at first, and the frames it is given are
+ *			not touched; 0 if left out
  *
  * Inline functions. All may be called in every context.
  *
@@ -56,6 +60,14 @@ enum mm_context { MM_TASK, MM_IRQ, MM_NMI, MM_NR_CONTEXTS };
 
 #ifndef PORT_POSSIBLE_CPUS
 #define PORT_POSSIBLE_CPUS PORT_MAX_CPUS
+#endif
+
+#ifndef PORT_HAS_WINDOW
+#define PORT_HAS_WINDOW (PORT_WINDOW_SIZE != 0)
+#endif
+
+#ifndef PORT_WINDOW_IS_MEMORY
+#define PORT_WINDOW_IS_MEMORY 0
 #endif
 
 #ifndef PORT_RAM_IS_ZERO

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Behind the hot paths: the gate, start-up and upkeep.
+ *
+ * The heap starts with the first call that no cache can serve, whoever makes it:
+ * the dynamic linker, another library's constructor. Nothing on that way
+ * allocates. What may, registering for fork(), waits for our own constructor.
+ *
+ * Upkeep is done by whoever passes, every so many passes and at most every
+ * UPKEEP_NS: slots whose threads are gone are emptied, and what has been free for
+ * all of a period goes back to the system, but for a reserve.
+ */
+#include <errno.h>
+#include <stdint.h>
+
+#include <spanheap/boot.h>
+#include <spanheap/pressure.h>
+#include <spanheap/scavenge.h>
+
+#include "arch/malloc/port.h"
+#include "lib/bits.h"
+#include "malloc/heap.h"
+#include "mm/mcache.h"
+#include "mm/pageheap.h"
+
+#define UPKEEP_CALLS 1024
+#define UPKEEP_NS 500000000ULL
+
+enum { HEAP_COLD, HEAP_STARTING, HEAP_WARM };
+
+static uint32_t state;
+static uint64_t next_upkeep;
+static uint64_t least_free; /* frames, since the last upkeep */
+
+static void start(void)
+{
+	uint64_t size = malloc_ram_init();
+
+	if (!size)
+		port_panic("no address space");
+	malloc_slots_init();
+	memblock_add(MALLOC_RAM_BASE, size, NUMA_NO_NODE);
+	if (mm_init() || mm_init_cpu())
+		port_panic("no memory to start with");
+	/* Nobody here can use one address and not another, or cannot wait. */
+	mm_set_reserves(0);
+}
+
+static __attribute__((noinline)) void start_once(void)
+{
+	uint32_t cold = HEAP_COLD;
+
+	if (atomic_cas(&state, &cold, HEAP_STARTING)) {
+		start();
+		atomic_store(&state, HEAP_WARM);
+	}
+	while (atomic_load(&state) != HEAP_WARM)
+		port_relax();
+}
+
+static __attribute__((constructor)) void when_loaded(void)
+{
+	if (atomic_load(&state) != HEAP_WARM)
+		start_once();
+	malloc_slots_at_fork();
+}
+
+static void empty_slot(void *unused)
+{
+	(void)unused;
+	mcache_flush();
+}
+
+static __attribute__((noinline)) void upkeep(void)
+{
+	uint64_t now = port_clock(), due = atomic_load_relaxed(&next_upkeep);
+	uint64_t free = atomic_load_relaxed(&main_heap[0].frames_free);
+
+	if (free < atomic_load_relaxed(&least_free))
+		atomic_store_relaxed(&least_free, free);
+	if (now < due || !atomic_cas(&next_upkeep, &due, now + UPKEEP_NS))
+		return;
+	malloc_serve_idle(empty_slot, NULL);
+	free = atomic_load_relaxed(&least_free);
+	atomic_store_relaxed(&least_free, atomic_load_relaxed(&main_heap[0].frames_free));
+	if (due)
+		mm_scavenge_step(free << FRAME_SHIFT);
+}
+
+void heap_enter(void)
+{
+	if (unlikely(atomic_load(&state) != HEAP_WARM))
+		start_once();
+	if (unlikely(malloc_enter()) && mm_init_cpu())
+		port_panic("no memory for a thread's caches");
+}
+
+void heap_leave(void)
+{
+	if (unlikely(malloc_asked()))
+		mcache_flush();
+	if (unlikely(++malloc_self.calls % UPKEEP_CALLS == 0))
+		upkeep();
+	malloc_leave();
+}
+
+void *heap_alloc(size_t size, size_t align, gfp_t gfp)
+{
+	int saved = errno;
+	void *p = NULL;
+
+	if (likely(size <= PTRDIFF_MAX)) {
+		heap_enter();
+		/* The C library's callers expect an address of their own. */
+		size = MAX(size, 1UL);
+		p = align > 1 ? kmalloc_aligned(size, align, gfp) : kmalloc_any(size, gfp);
+		heap_leave();
+	}
+	errno = p ? saved : ENOMEM;
+	return p;
+}
+
+void heap_free(void *p)
+{
+	int saved = errno;
+
+	if (!p)
+		return;
+	heap_enter();
+	kfree(p);
+	heap_leave();
+	errno = saved;
+}
+
+void heap_free_sized(void *p, size_t size)
+{
+	int saved = errno;
+
+	if (!p)
+		return;
+	heap_enter();
+	kfree_sized(p, MAX(size, 1UL));
+	heap_leave();
+	errno = saved;
+}
+
+void heap_word_empty(const void *p, struct span *span)
+{
+	int saved;
+
+	if (span->window != &window_listed)
+		return;
+	saved = errno;
+	heap_enter();
+	mcache_word_empty(p, span);
+	heap_leave();
+	errno = saved;
+}

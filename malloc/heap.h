@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between the files of malloc/: what lies behind the hot paths.
+ *
+ *	malloc.c	the calls of <malloc.h>: hot paths, inlined from mm/
+ *	heap.c		what they fall back on: gate, start-up, upkeep
+ *	info.c		statistics and knobs
+ */
+#ifndef MALLOC_HEAP_H
+#define MALLOC_HEAP_H
+
+#include <spanheap/slab.h>
+
+struct span;
+
+/* What the library shows; all else is hidden. */
+#define PUBLIC __attribute__((visibility("default")))
+
+/* C23, not in every <stdlib.h> yet. */
+void free_sized(void *p, size_t size);
+void free_aligned_sized(void *p, size_t align, size_t size);
+
+/* All of these keep errno, except that a failed allocation sets ENOMEM. */
+
+/** heap_alloc() - @size bytes at a multiple of @align, a power of two; or NULL. */
+void *heap_alloc(size_t size, size_t align, gfp_t gfp);
+
+/** heap_free() - whatever @p is. */
+void heap_free(void *p);
+
+/** heap_free_sized() - and @size is what was asked for, or the process ends. */
+void heap_free_sized(void *p, size_t size);
+
+/** heap_word_empty() - mcache_word_empty() behind the gate. */
+void heap_word_empty(const void *p, struct span *span);
+
+/** heap_enter() - start the heap if need be; from here to heap_leave() mm/ may be called. */
+void heap_enter(void);
+void heap_leave(void);
+
+#endif

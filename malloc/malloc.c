@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+/*
+ * malloc() and its relatives, for a whole process.
+ *
+ *	malloc(size) ─► window of this thread and class ─► lowest bit
+ *	free(p) ─► page map ─► span ─► object number ─► checks ─► clear its bit
+ *
+ * These are the hot paths of kmalloc() and kfree(), inlined here. They need no
+ * gate and know no fork: see arch/malloc/slots.c. All else is in heap.c.
+ *
+ * Compiled without builtins, lest the compiler see calloc() in what calloc()
+ * does.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <spanheap/slab.h>
+
+#include "arch/malloc/port.h"
+#include "malloc/heap.h"
+#include "mm/mcache.h"
+
+#define PAGE_BYTES 4096UL
+
+static inline void *take_at(size_t offset)
+{
+	struct window *window = mcache_window(port_cache(), offset);
+	void *object;
+
+	return likely(window_take(window, &object)) || stack_pop(window, &object) ? object : NULL;
+}
+
+static inline void *alloc_quickly(size_t size)
+{
+	return likely(size <= KMALLOC_MAX_SMALL) ? take_at(mcache_offset[(size + 7) / 8]) : NULL;
+}
+
+PUBLIC void *malloc(size_t size)
+{
+	void *p = alloc_quickly(size);
+
+	return likely(p != NULL) ? p : heap_alloc(size, 1, GFP_KERNEL);
+}
+
+PUBLIC void free(void *p)
+{
+	phys_addr_t pa = virt_to_phys(p);
+
+	if (unlikely(!span_free_quickly_then(pagemap_lookup(pa), pa, p, heap_word_empty)))
+		heap_free(p);
+}
+
+PUBLIC void free_sized(void *p, size_t size)
+{
+	if (unlikely(p && malloc_usable_size(p) < size))
+		heap_free_sized(p, size);
+	else
+		free(p);
+}
+
+PUBLIC void free_aligned_sized(void *p, size_t align, size_t size)
+{
+	(void)align;
+	free_sized(p, size);
+}
+
+/* Small objects are cleared here; of large ones the heap may know that they are zero. */
+PUBLIC void *calloc(size_t n, size_t size)
+{
+	size_t bytes;
+	void *p;
+
+	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (unlikely(bytes > KMALLOC_MAX_SMALL))
+		return heap_alloc(bytes, 1, GFP_KERNEL | __GFP_ZERO);
+	p = malloc(bytes);
+	return likely(p != NULL) ? memset(p, 0, bytes) : NULL;
+}
+
+static void *resize(void *p, size_t old, size_t size)
+{
+	void *fresh = malloc(size);
+
+	if (!fresh)
+		return size <= old ? p : NULL;
+	memcpy(fresh, p, MIN(old, size));
+	free(p);
+	return fresh;
+}
+
+PUBLIC void *realloc(void *p, size_t size)
+{
+	size_t old;
+
+	if (unlikely(!p))
+		return malloc(size);
+	if (unlikely(!size)) {
+		free(p);
+		return NULL;
+	}
+	old = malloc_usable_size(p);
+	if (size <= old && (old <= 64 || size >= old / 2))
+		return p;
+	return resize(p, old, size);
+}
+
+PUBLIC void *reallocarray(void *p, size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(p, bytes);
+}
+
+/* @align is a power of two. */
+static inline void *alloc_aligned(size_t align, size_t size)
+{
+	unsigned class;
+	void *p;
+
+	if (align <= 8)
+		return malloc(size);
+	class = size_class_aligned(MAX(size, 1UL), align);
+	p = class ? take_at(KMALLOC_WINDOW(class)) : NULL;
+	return likely(p != NULL) ? p : heap_alloc(size, align, GFP_KERNEL);
+}
+
+static void *align_or_fail(size_t align, size_t size)
+{
+	if (unlikely(!is_pow2(align))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return alloc_aligned(align, size);
+}
+
+PUBLIC void *aligned_alloc(size_t align, size_t size)
+{
+	return align_or_fail(align, size);
+}
+
+PUBLIC void *memalign(size_t align, size_t size)
+{
+	return align_or_fail(align, size);
+}
+
+PUBLIC int posix_memalign(void **out, size_t align, size_t size)
+{
+	int saved = errno;
+	void *p;
+
+	if (unlikely(!is_pow2(align) || align % sizeof(void *)))
+		return EINVAL;
+	p = alloc_aligned(align, size);
+	errno = saved;
+	if (!p)
+		return ENOMEM;
+	*out = p;
+	return 0;
+}
+
+PUBLIC void *valloc(size_t size)
+{
+	return alloc_aligned(PAGE_BYTES, size);
+}
+
+PUBLIC void *pvalloc(size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_add_overflow(size, PAGE_BYTES - 1, &bytes))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return alloc_aligned(PAGE_BYTES, MAX(bytes & ~(PAGE_BYTES - 1), PAGE_BYTES));
+}
+
+PUBLIC size_t malloc_usable_size(void *p)
+{
+	return ksize(p);
+}
