@@ -65,9 +65,10 @@ static __attribute__((constructor)) void when_loaded(void)
 	malloc_slots_at_fork();
 }
 
-static void empty_slot(void *unused)
+void heap_flush(void *unused)
 {
 	(void)unused;
+	large_flush();
 	mcache_flush();
 }
 
@@ -80,7 +81,7 @@ static __attribute__((noinline)) void upkeep(void)
 		atomic_store_relaxed(&least_free, free);
 	if (now < due || !atomic_cas(&next_upkeep, &due, now + UPKEEP_NS))
 		return;
-	malloc_serve_idle(empty_slot, NULL);
+	malloc_serve_idle(heap_flush, NULL);
 	free = atomic_load_relaxed(&least_free);
 	atomic_store_relaxed(&least_free, atomic_load_relaxed(&main_heap[0].frames_free));
 	if (due)
@@ -98,10 +99,15 @@ void heap_enter(void)
 void heap_leave(void)
 {
 	if (unlikely(malloc_asked()))
-		mcache_flush();
+		heap_flush(NULL);
 	if (unlikely(++malloc_self.calls % UPKEEP_CALLS == 0))
 		upkeep();
 	malloc_leave();
+}
+
+static void *try_alloc(size_t size, size_t align, gfp_t gfp)
+{
+	return align > 1 ? kmalloc_aligned(size, align, gfp) : kmalloc_any(size, gfp);
 }
 
 void *heap_alloc(size_t size, size_t align, gfp_t gfp)
@@ -113,7 +119,13 @@ void *heap_alloc(size_t size, size_t align, gfp_t gfp)
 		heap_enter();
 		/* The C library's callers expect an address of their own. */
 		size = MAX(size, 1UL);
-		p = align > 1 ? kmalloc_aligned(size, align, gfp) : kmalloc_any(size, gfp);
+		p = try_alloc(size, align, gfp);
+		if (unlikely(!p) && size < PTRDIFF_MAX / 2) {
+			/* Perhaps what is kept for others makes room. */
+			heap_flush(NULL);
+			malloc_serve_idle(heap_flush, NULL);
+			p = try_alloc(size, align, gfp);
+		}
 		heap_leave();
 	}
 	errno = p ? saved : ENOMEM;

@@ -3,6 +3,7 @@
  * Between the files of malloc/: what lies behind the hot paths.
  *
  *	malloc.c	the calls of <malloc.h>: hot paths, inlined from mm/
+ *	large.c		objects of more than 32 KiB, kept for reuse
  *	heap.c		what they fall back on: gate, start-up, upkeep
  *	info.c		statistics and knobs
  */
@@ -25,6 +26,18 @@ void free_aligned_sized(void *p, size_t align, size_t size);
 /** heap_alloc() - @size bytes at a multiple of @align, a power of two; or NULL. */
 void *heap_alloc(size_t size, size_t align, gfp_t gfp);
 
+/* Larger objects are not kept. */
+#define LARGE_MAX (1UL << 20)
+
+/** large_alloc() - more than KMALLOC_MAX_SMALL, at most LARGE_MAX bytes, dirty if kept before. */
+void *large_alloc(size_t size, gfp_t gfp);
+
+/** large_free() - keep the object at @pa, if it is a large one; false: nothing has changed. */
+bool large_free(struct span *span, phys_addr_t pa);
+
+/** large_flush() - free what this CPU keeps. Between heap_enter() and heap_leave(). */
+void large_flush(void);
+
 /** heap_free() - whatever @p is. */
 void heap_free(void *p);
 
@@ -33,6 +46,9 @@ void heap_free_sized(void *p, size_t size);
 
 /** heap_word_empty() - mcache_word_empty() behind the gate. */
 void heap_word_empty(const void *p, struct span *span);
+
+/** heap_flush() - empty the caches of the CPU. Between heap_enter() and heap_leave(). */
+void heap_flush(void *unused);
 
 /** heap_enter() - start the heap if need be; from here to heap_leave() mm/ may be called. */
 void heap_enter(void);

@@ -73,6 +73,8 @@ PUBLIC int malloc_trim(size_t pad)
 
 	(void)pad;
 	heap_enter();
+	heap_flush(NULL);
+	malloc_serve_idle(heap_flush, NULL);
 	given = mm_scavenge(~0ULL);
 	heap_leave();
 	return given > 0;

@@ -38,11 +38,37 @@ static inline void *alloc_quickly(size_t size)
 	return likely(size <= KMALLOC_MAX_SMALL) ? take_at(mcache_offset[(size + 7) / 8]) : NULL;
 }
 
+static __attribute__((noinline)) void *alloc_otherwise(size_t size)
+{
+	if (size > KMALLOC_MAX_SMALL && size <= LARGE_MAX)
+		return large_alloc(size, GFP_KERNEL);
+	return heap_alloc(size, 1, GFP_KERNEL);
+}
+
 PUBLIC void *malloc(size_t size)
 {
 	void *p = alloc_quickly(size);
 
-	return likely(p != NULL) ? p : heap_alloc(size, 1, GFP_KERNEL);
+	return likely(p != NULL) ? p : alloc_otherwise(size);
+}
+
+/*
+ * Classes with few objects a span: onto the stack of this thread. Large objects are
+ * kept. All else is heap_free()'s.
+ */
+static __attribute__((noinline)) void free_otherwise(void *p)
+{
+	phys_addr_t pa = virt_to_phys(p);
+	struct span *span = pagemap_lookup(pa);
+	uint64_t product = (pa - span->base) * span->magic;
+
+	if ((uint32_t)product < span->magic) {
+		if (stack_push(span, (unsigned)(product >> 32), p))
+			return;
+	} else if (large_free(span, pa)) {
+		return;
+	}
+	heap_free(p);
 }
 
 PUBLIC void free(void *p)
@@ -50,7 +76,7 @@ PUBLIC void free(void *p)
 	phys_addr_t pa = virt_to_phys(p);
 
 	if (unlikely(!span_free_quickly_then(pagemap_lookup(pa), pa, p, heap_word_empty)))
-		heap_free(p);
+		free_otherwise(p);
 }
 
 PUBLIC void free_sized(void *p, size_t size)

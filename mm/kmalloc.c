@@ -91,7 +91,7 @@ static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t 
 		(void)atomic_fetch_add(&failed_calls, 1);
 		return NULL;
 	}
-	if (gfp & __GFP_ZERO)
+	if (gfp & __GFP_ZERO && class && !(gfp & GFP_PLACE))
 		memset(object, 0, ksize(object));
 	return object;
 }
@@ -156,7 +156,7 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 {
 	uint64_t product;
 
-	if (atomic_load(&span->cpu) == SPAN_LARGE)
+	if (span_owner(span) == SPAN_LARGE || span_owner(span) == SPAN_KEPT)
 		return free_large(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_free(span, pa);
