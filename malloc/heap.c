@@ -62,7 +62,7 @@ static __attribute__((constructor)) void when_loaded(void)
 {
 	if (atomic_load(&state) != HEAP_WARM)
 		start_once();
-	malloc_slots_at_fork();
+	malloc_slots_at_fork(heap_enter);
 }
 
 void heap_flush(void *unused)
@@ -107,6 +107,8 @@ void heap_leave(void)
 
 static void *try_alloc(size_t size, size_t align, gfp_t gfp)
 {
+	if (align > malloc_port.align_max)
+		return NULL;
 	return align > 1 ? kmalloc_aligned(size, align, gfp) : kmalloc_any(size, gfp);
 }
 

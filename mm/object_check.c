@@ -73,7 +73,8 @@ static void check_entries(struct check *check, struct span *span)
 
 static void check_large(struct check *check, struct span *span)
 {
-	if ((span->cpu != SPAN_LARGE && span->cpu != SPAN_KEPT) || span->magic || span->nobjs != 1 || span->used[0] != 1 ||
+	if ((span->cpu != SPAN_LARGE && span->cpu != SPAN_KEPT) || span->magic ||
+	    span->nobjs != 1 || span->used[0] != 1 ||
 	    !span->inbox_next)
 		fault(check, span, "not as a large object is");
 }

@@ -140,7 +140,7 @@ static inline uint32_t span_owner(const struct span *span)
 
 static_assert(offsetof(struct span, used) == 64, "the header is one cache line");
 
-/** span_keep() - free a large object, but let it be a span. Return: false if it is freed already. */
+/** span_keep() - free a large object, but let it be a span; false if it is freed already. */
 static inline bool span_keep(struct span *span)
 {
 	uint32_t cpu = SPAN_LARGE;

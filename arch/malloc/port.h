@@ -12,6 +12,9 @@
 
 #include <spanheap/port.h>
 
+/* A larger alignment cannot be had. */
+#define MALLOC_ALIGN_MAX (1ULL << 30)
+
 /* Below it lie the windows for devices, which a process has no use for. */
 #define MALLOC_RAM_BASE (4ULL << 30)
 
@@ -32,8 +35,11 @@ uint64_t malloc_ram_init(void);
  */
 void malloc_slots_init(void);
 
-/** malloc_slots_at_fork() - have fork() wait until no thread is between enter and leave. */
-void malloc_slots_at_fork(void);
+/**
+ * malloc_slots_at_fork() - have fork() wait until no thread is between enter and leave.
+ * @heap_enter: malloc_enter(), and what is to be done for a new CPU
+ */
+void malloc_slots_at_fork(void (*heap_enter)(void));
 
 /**
  * malloc_enter() - from here to malloc_leave() the thread is a CPU and may call mm/.

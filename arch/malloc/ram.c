@@ -36,17 +36,20 @@ static uintptr_t reserve(uint64_t size, int prot)
 static bool reserve_both(uint64_t size)
 {
 	uint64_t window = (MALLOC_RAM_BASE + size) / WINDOW_SHARE;
-	uintptr_t ram = reserve(size + CHUNK_SIZE, PROT_NONE);
+	/* Physical addresses are to be aligned as virtual ones are. */
+	uint64_t align = size > MALLOC_ALIGN_MAX ? MALLOC_ALIGN_MAX : CHUNK_SIZE;
+	uintptr_t ram = reserve(size + align, PROT_NONE);
 
 	if (!ram)
 		return false;
 	malloc_port.window_base = reserve(window, PROT_READ);
 	if (!malloc_port.window_base) {
-		munmap((void *)ram, size + CHUNK_SIZE);
+		munmap((void *)ram, size + align);
 		return false;
 	}
+	malloc_port.align_max = align;
 	malloc_port.window_size = window;
-	malloc_port.direct_base = ((ram + CHUNK_SIZE - 1) & ~(CHUNK_SIZE - 1)) - MALLOC_RAM_BASE;
+	malloc_port.direct_base = ((ram + align - 1) & ~(align - 1)) - MALLOC_RAM_BASE;
 	return true;
 }
 

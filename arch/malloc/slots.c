@@ -108,11 +108,16 @@ void malloc_set_frame_cache(void *cache)
 	malloc_self.frame_cache = cache;
 }
 
+static bool is_started(unsigned cpu)
+{
+	return __atomic_load_n(&slot[cpu].started, __ATOMIC_RELAXED);
+}
+
 static void put_on(unsigned cpu)
 {
 	malloc_self.cpu = cpu;
 	malloc_self.frame_cache = slot[cpu].frame_cache;
-	malloc_self.cache = slot[cpu].started ? slot[cpu].cache : no_cache;
+	malloc_self.cache = is_started(cpu) ? slot[cpu].cache : no_cache;
 }
 
 static void take_off(void)
@@ -174,15 +179,12 @@ static void note_slot(unsigned cpu)
 
 bool malloc_enter(void)
 {
-	struct slot *s;
-
 	if (unlikely(malloc_self.cpu == MALLOC_NO_CPU))
 		put_on(claim_any());
 	pass_gate();
-	s = &slot[malloc_self.cpu];
-	if (likely(s->started))
+	if (likely(is_started(malloc_self.cpu)))
 		return false;
-	s->started = true;
+	__atomic_store_n(&slot[malloc_self.cpu].started, true, __ATOMIC_RELAXED);
 	note_slot(malloc_self.cpu);
 	return true;
 }
@@ -229,7 +231,7 @@ int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void 
 		fn(arg);
 		return 0;
 	}
-	if (cpu >= PORT_MAX_CPUS || !slot[cpu].started)
+	if (cpu >= PORT_MAX_CPUS || !is_started(cpu))
 		return -ENOENT;
 	if (!claim(cpu)) {
 		__atomic_store_n(&slot[cpu].asked, 1, __ATOMIC_RELAXED);
@@ -244,7 +246,7 @@ void malloc_serve_idle(void (*fn)(void *arg), void *arg)
 	unsigned n = __atomic_load_n(&nslots, __ATOMIC_RELAXED);
 
 	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu = cpu + 1 == n ? OWN_SLOTS : cpu + 1)
-		if (cpu != malloc_self.cpu && slot[cpu].started && claim(cpu))
+		if (cpu != malloc_self.cpu && is_started(cpu) && claim(cpu))
 			stand_in(cpu, fn, arg);
 }
 
@@ -261,6 +263,7 @@ unsigned malloc_threads(void)
 /* ---- fork() ---- */
 
 static pthread_mutex_t one_forks = PTHREAD_MUTEX_INITIALIZER;
+static void (*enter)(void);
 
 /* The thread is a CPU, so that what runs before and after can pass the gate. */
 static void before_fork(void)
@@ -268,7 +271,7 @@ static void before_fork(void)
 	unsigned self;
 
 	pthread_mutex_lock(&one_forks);
-	(void)malloc_enter();
+	enter();
 	self = malloc_self.cpu;
 	stopper = self;
 	__atomic_store_n(&stopped, 1, __ATOMIC_SEQ_CST);
@@ -299,12 +302,13 @@ static void in_child(void)
 void malloc_slots_init(void)
 {
 	put_on(claim_any());
-	slot[malloc_self.cpu].started = true;
+	__atomic_store_n(&slot[malloc_self.cpu].started, true, __ATOMIC_RELAXED);
 	note_slot(malloc_self.cpu);
 	has_key = !pthread_key_create(&thread_end, on_thread_end);
 }
 
-void malloc_slots_at_fork(void)
+void malloc_slots_at_fork(void (*heap_enter)(void))
 {
+	enter = heap_enter;
 	pthread_atfork(before_fork, after_fork, in_child);
 }

@@ -36,7 +36,7 @@ void *kmalloc_at(size_t offset, gfp_t gfp, size_t size);
  * Return: at least @size bytes, not zeroed unless @gfp has __GFP_ZERO; NULL if
  * there is no memory. Freed by kfree().
  */
-static inline __attribute__((always_inline, malloc)) void *kmalloc(size_t size, gfp_t gfp)
+static inline __attribute__((always_inline, __malloc__)) void *kmalloc(size_t size, gfp_t gfp)
 {
 	if (__builtin_constant_p(size) && KMALLOC_CLASS_CONST(size))
 		return kmalloc_at(KMALLOC_WINDOW(KMALLOC_CLASS_CONST(size)), gfp, size);

@@ -28,10 +28,11 @@
  * @direct_base: physical address 0 would lie here; RAM starts MALLOC_RAM_BASE above
  * @window_base: range for mm/'s own mappings
  * @window_size: its bytes
+ * @align_max: up to which physical addresses are aligned as virtual ones are
  */
 struct malloc_port {
 	uintptr_t direct_base, window_base;
-	size_t window_size;
+	size_t window_size, align_max;
 };
 
 extern struct malloc_port malloc_port;
