@@ -69,6 +69,7 @@ void heap_flush(void *unused)
 {
 	(void)unused;
 	large_flush();
+	recent_flush();
 	mcache_flush();
 }
 

@@ -40,6 +40,12 @@ static inline void *alloc_quickly(size_t size)
 
 static __attribute__((noinline)) void *alloc_otherwise(size_t size)
 {
+	if (size <= KMALLOC_MAX_SMALL) {
+		void *p = recent_take(mcache_offset[(size + 7) / 8] / KMALLOC_WINDOW(1));
+
+		if (p)
+			return p;
+	}
 	if (size > KMALLOC_MAX_SMALL && size <= LARGE_MAX)
 		return large_alloc(size, GFP_KERNEL);
 	return heap_alloc(size, 1, GFP_KERNEL);
@@ -53,8 +59,8 @@ PUBLIC void *malloc(size_t size)
 }
 
 /*
- * Classes with few objects a span: onto the stack of this thread. Large objects are
- * kept. All else is heap_free()'s.
+ * Of a full span: remembered. Of classes with few objects a span: onto the stack of
+ * this thread. Large objects are kept. All else is heap_free()'s.
  */
 static __attribute__((noinline)) void free_otherwise(void *p)
 {
@@ -63,7 +69,9 @@ static __attribute__((noinline)) void free_otherwise(void *p)
 	uint64_t product = (pa - span->base) * span->magic;
 
 	if ((uint32_t)product < span->magic) {
-		if (stack_push(span, (unsigned)(product >> 32), p))
+		unsigned index = (unsigned)(product >> 32);
+
+		if (recent_put(span, index, p) || stack_push(span, index, p))
 			return;
 	} else if (large_free(span, pa)) {
 		return;
