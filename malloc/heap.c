@@ -20,6 +20,7 @@
 #include "arch/malloc/port.h"
 #include "lib/bits.h"
 #include "malloc/heap.h"
+#include "malloc/recent.h"
 #include "mm/mcache.h"
 #include "mm/pageheap.h"
 
@@ -32,6 +33,13 @@ static uint32_t state;
 static uint64_t next_upkeep;
 static uint64_t least_free; /* frames, since the last upkeep */
 
+static void start_cpu(void)
+{
+	if (mm_init_cpu())
+		port_panic("no memory for a thread's caches");
+	recent_init();
+}
+
 static void start(void)
 {
 	uint64_t size = malloc_ram_init();
@@ -40,8 +48,12 @@ static void start(void)
 		port_panic("no address space");
 	malloc_slots_init();
 	memblock_add(MALLOC_RAM_BASE, size, NUMA_NO_NODE);
-	if (mm_init() || mm_init_cpu())
+	if (mm_init())
 		port_panic("no memory to start with");
+	/* What is recently freed is remembered here, for every class. */
+	for (unsigned i = 0; i < SPAN_CLASSES; i++)
+		kmalloc_classes[i].stack_window = 0;
+	start_cpu();
 	/* Nobody here can use one address and not another, or cannot wait. */
 	mm_set_reserves(0);
 }
@@ -93,8 +105,8 @@ void heap_enter(void)
 {
 	if (unlikely(atomic_load(&state) != HEAP_WARM))
 		start_once();
-	if (unlikely(malloc_enter()) && mm_init_cpu())
-		port_panic("no memory for a thread's caches");
+	if (unlikely(malloc_enter()))
+		start_cpu();
 }
 
 void heap_leave(void)

@@ -3,7 +3,7 @@
  * Between the files of malloc/: what lies behind the hot paths.
  *
  *	malloc.c	the calls of <malloc.h>: hot paths, inlined from mm/
- *	recent.c	recently freed objects of full spans
+ *	recent.c	recently freed objects
  *	large.c		objects of more than 32 KiB, kept for reuse
  *	heap.c		what they fall back on: gate, start-up, upkeep
  *	info.c		statistics and knobs
@@ -26,15 +26,6 @@ void free_aligned_sized(void *p, size_t align, size_t size);
 
 /** heap_alloc() - @size bytes at a multiple of @align, a power of two; or NULL. */
 void *heap_alloc(size_t size, size_t align, gfp_t gfp);
-
-/** recent_put() - free object @index of @span, if that is full; false: nothing has changed. */
-bool recent_put(struct span *span, unsigned index, void *p);
-
-/** recent_take() - an object of a size class that recent_put() freed; or NULL. */
-void *recent_take(unsigned class);
-
-/** recent_flush() - list what was full. Between heap_enter() and heap_leave(). */
-void recent_flush(void);
 
 /* Larger objects are not kept. */
 #define LARGE_MAX (1UL << 20)

@@ -72,7 +72,8 @@ bool large_free(struct span *span, phys_addr_t pa)
 	struct kept *own;
 	unsigned step;
 
-	if (span->cpu != SPAN_LARGE || span->base != pa || span->size > LARGE_MAX >> PAGE_SHIFT ||
+	if (atomic_peek(&span->cpu) != SPAN_LARGE || span->base != pa ||
+	    span->size > LARGE_MAX >> PAGE_SHIFT ||
 	    span->size <= KMALLOC_MAX_SMALL >> PAGE_SHIFT || malloc_self.cpu == MALLOC_NO_CPU ||
 	    round_to_step(span->size) != span->size)
 		return false;

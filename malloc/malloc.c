@@ -21,69 +21,58 @@
 
 #include "arch/malloc/port.h"
 #include "malloc/heap.h"
+#include "malloc/recent.h"
 #include "mm/mcache.h"
 
 #define PAGE_BYTES 4096UL
 
-static inline void *take_at(size_t offset)
+/* What the window of the class at @offset does not have. */
+static __attribute__((noinline)) void *alloc_recent(size_t offset, size_t size)
 {
-	struct window *window = mcache_window(port_cache(), offset);
-	void *object;
+	struct recent *recent = recent_at(offset);
+	void *reloaded = recent_reload(mcache_window(port_cache(), offset));
 
-	return likely(window_take(window, &object)) || stack_pop(window, &object) ? object : NULL;
-}
+	if (reloaded)
+		return reloaded;
+	while (likely(recent->n)) {
+		void *p = recent_take(recent);
 
-static inline void *alloc_quickly(size_t size)
-{
-	return likely(size <= KMALLOC_MAX_SMALL) ? take_at(mcache_offset[(size + 7) / 8]) : NULL;
-}
-
-static __attribute__((noinline)) void *alloc_otherwise(size_t size)
-{
-	if (size <= KMALLOC_MAX_SMALL) {
-		void *p = recent_take(mcache_offset[(size + 7) / 8] / KMALLOC_WINDOW(1));
-
-		if (p)
+		if (likely(p))
 			return p;
 	}
-	if (size > KMALLOC_MAX_SMALL && size <= LARGE_MAX)
-		return large_alloc(size, GFP_KERNEL);
 	return heap_alloc(size, 1, GFP_KERNEL);
+}
+
+static __attribute__((noinline)) void *alloc_large(size_t size)
+{
+	return size <= LARGE_MAX ? large_alloc(size, GFP_KERNEL) : heap_alloc(size, 1, GFP_KERNEL);
 }
 
 PUBLIC void *malloc(size_t size)
 {
-	void *p = alloc_quickly(size);
+	size_t offset;
+	void *p;
 
-	return likely(p != NULL) ? p : alloc_otherwise(size);
+	if (unlikely(size > KMALLOC_MAX_SMALL))
+		return alloc_large(size);
+	offset = mcache_offset[(size + 7) / 8];
+	if (likely(window_take(mcache_window(port_cache(), offset), &p)))
+		return p;
+	return alloc_recent(offset, size);
 }
 
-/*
- * Of a full span: remembered. Of classes with few objects a span: onto the stack of
- * this thread. Large objects are kept. All else is heap_free()'s.
- */
+/* Large objects are kept. All else is heap_free()'s. */
 static __attribute__((noinline)) void free_otherwise(void *p)
 {
 	phys_addr_t pa = virt_to_phys(p);
-	struct span *span = pagemap_lookup(pa);
-	uint64_t product = (pa - span->base) * span->magic;
 
-	if ((uint32_t)product < span->magic) {
-		unsigned index = (unsigned)(product >> 32);
-
-		if (recent_put(span, index, p) || stack_push(span, index, p))
-			return;
-	} else if (large_free(span, pa)) {
-		return;
-	}
-	heap_free(p);
+	if (!large_free(pagemap_lookup(pa), pa))
+		heap_free(p);
 }
 
 PUBLIC void free(void *p)
 {
-	phys_addr_t pa = virt_to_phys(p);
-
-	if (unlikely(!span_free_quickly_then(pagemap_lookup(pa), pa, p, heap_word_empty)))
+	if (unlikely(!recent_put(pagemap_lookup(virt_to_phys(p)), p)))
 		free_otherwise(p);
 }
 
@@ -159,13 +148,19 @@ PUBLIC void *reallocarray(void *p, size_t n, size_t size)
 static inline void *alloc_aligned(size_t align, size_t size)
 {
 	unsigned class;
+	size_t offset;
 	void *p;
 
 	if (align <= 8)
 		return malloc(size);
 	class = size_class_aligned(MAX(size, 1UL), align);
-	p = class ? take_at(KMALLOC_WINDOW(class)) : NULL;
-	return likely(p != NULL) ? p : heap_alloc(size, align, GFP_KERNEL);
+	offset = KMALLOC_WINDOW(class);
+	if (unlikely(!class))
+		return heap_alloc(size, align, GFP_KERNEL);
+	if (likely(window_take(mcache_window(port_cache(), offset), &p)))
+		return p;
+	/* A request of all its class's bytes is aligned as any of the class. */
+	return alloc_recent(offset, kmalloc_classes[2 * class].size);
 }
 
 static void *align_or_fail(size_t align, size_t size)

@@ -550,24 +550,6 @@ int mcache_free(struct span *span, unsigned index)
 	return bad;
 }
 
-void mcache_list(struct span *span)
-{
-	struct span *end = NULL;
-	struct cpu_heap *heap;
-	unsigned long flags;
-
-	port_pin();
-	heap = my_heap();
-	flags = spin_lock_irqsave(&heap->lock);
-	list_partial(heap, span);
-	if (span_is_empty(span))
-		end = became_empty(heap, span);
-	spin_unlock_irqrestore(&heap->lock, flags);
-	port_unpin();
-	if (end)
-		span_destroy(end);
-}
-
 void mcache_word_empty(const void *p, struct span *span)
 {
 	struct span *end = NULL;

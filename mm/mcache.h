@@ -203,9 +203,6 @@ void mcache_hide(void);
 /** mcache_unhide() - put the own caches back if nothing is armed any more. heap->lock is held. */
 void mcache_unhide(struct cpu_heap *heap);
 
-/** mcache_list() - a span of the calling CPU that is in no window and no list has free objects. */
-void mcache_list(struct span *span);
-
 /** mcache_flush() - empty the windows and lists of the calling CPU. Task context. */
 void mcache_flush(void);
 

@@ -43,7 +43,7 @@ static struct slot {
 	uint32_t busy;	/* the thread is beyond the hot path */
 	uint32_t asked; /* to empty its caches */
 	bool started;	/* it was a CPU before */
-	void *cache, *frame_cache;
+	void *cache, *recent, *frame_cache;
 } __attribute__((aligned(64))) slot[PORT_MAX_CPUS];
 
 static uint64_t free_slots[PORT_MAX_CPUS / WORD_BITS] = {
@@ -58,6 +58,7 @@ static bool has_key;
 __thread struct malloc_self malloc_self __attribute__((tls_model("initial-exec"))) = {
 	.cpu = MALLOC_NO_CPU,
 	.cache = no_cache,
+	.recent = no_cache,
 };
 
 /* Return: true if the caller has the slot now. */
@@ -108,6 +109,12 @@ void malloc_set_frame_cache(void *cache)
 	malloc_self.frame_cache = cache;
 }
 
+void malloc_set_recent(void *recent)
+{
+	slot[malloc_self.cpu].recent = recent;
+	malloc_self.recent = recent;
+}
+
 static bool is_started(unsigned cpu)
 {
 	return __atomic_load_n(&slot[cpu].started, __ATOMIC_RELAXED);
@@ -118,11 +125,12 @@ static void put_on(unsigned cpu)
 	malloc_self.cpu = cpu;
 	malloc_self.frame_cache = slot[cpu].frame_cache;
 	malloc_self.cache = is_started(cpu) ? slot[cpu].cache : no_cache;
+	malloc_self.recent = is_started(cpu) ? slot[cpu].recent : no_cache;
 }
 
 static void take_off(void)
 {
-	malloc_self.cache = no_cache;
+	malloc_self.cache = malloc_self.recent = no_cache;
 	malloc_self.cpu = MALLOC_NO_CPU;
 }
 

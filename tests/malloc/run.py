@@ -135,6 +135,7 @@ def main():
     steps = Steps(opts.only)
     for name in ("dynamic", "static", "asan"):
         steps.command(f"calls-{name}", [os.path.join(tests, name)])
+    steps.command("threads-tsan", [os.path.join(tests, "tsan"), "threads."])
     steps.command("calls-valgrind", VALGRIND + [os.path.join(tests, "static"), "--slow"])
     steps.command("machine", ["/usr/bin/python3", "-B", os.path.join(HERE, "machine.py"),
                               library])

@@ -48,6 +48,7 @@ extern struct malloc_port malloc_port;
  * struct malloc_self - what a thread is as a CPU. Nobody else looks at it.
  * @cache: of objects; empty while the thread is no CPU
  * @frame_cache: of frames
+ * @recent: table of malloc/recent.h
  * @cpu: number, or MALLOC_NO_CPU
  * @calls: that went beyond the caches
  * @relaxed: calls of port_relax()
@@ -55,7 +56,7 @@ extern struct malloc_port malloc_port;
  * @known: somebody will be told when the thread ends
  */
 struct malloc_self {
-	void *cache, *frame_cache;
+	void *cache, *recent, *frame_cache;
 	unsigned cpu, calls, relaxed;
 	bool leaving, known;
 };
@@ -65,6 +66,7 @@ extern __thread struct malloc_self malloc_self __attribute__((tls_model("initial
 void malloc_relax(void);
 void malloc_set_cache(void *cache);
 void malloc_set_frame_cache(void *cache);
+void malloc_set_recent(void *recent);
 
 static inline unsigned port_cpu(void)
 {
