@@ -16,12 +16,15 @@ failed; logs are in <build>/test/. The last line counts single test cases, as th
 programs reported them, and each build or other step as one.
 """
 import argparse
+import concurrent.futures
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import balloon
@@ -88,6 +91,12 @@ BOOTS = [
     ("clang", dict(boot="uefi", mem="3G")),
 ]
 
+# What --shapes boots: each of these with each of the others.
+SHAPES = [(variant, dict(boot=boot, smp=smp, mem=mem))
+          for boot, smp, variant, mem in itertools.product(
+              ("pvh", "uefi"), (1, 4, 8), ("gcc", "preempt"),
+              ("64M", "1G", "3G", "512G", "1T"))]
+
 SESSION = """help
 mem
 map
@@ -143,6 +152,7 @@ class Matrix:
         self.logs = os.path.join(build, "test")
         self.passed = self.failed = 0
         self.bad, self.broken = [], set()
+        self.reporting = threading.Lock()
         os.makedirs(self.logs, exist_ok=True)
         # What make handed to us is not meant for the makes we start.
         self.env = {k: v for k, v in os.environ.items()
@@ -155,21 +165,29 @@ class Matrix:
         return not self.only or re.search(self.only, name)
 
     def record(self, name, passed, failed, detail, seconds, text):
-        self.passed += passed
-        self.failed += failed
-        mark = "FAIL" if failed else "ok"
-        print(f"{mark:4} {name}: {text} ({seconds:.1f} s)", flush=True)
-        if failed:
-            self.bad.append(name)
-            for line in detail:
-                print(f"       {line}", flush=True)
+        with self.reporting:
+            self.passed += passed
+            self.failed += failed
+            mark = "FAIL" if failed else "ok"
+            print(f"{mark:4} {name}: {text} ({seconds:.1f} s)", flush=True)
+            if failed:
+                self.bad.append(name)
+                for line in detail:
+                    print(f"       {line}", flush=True)
 
-    def step(self, name, fn):
+    @staticmethod
+    def together(jobs):
+        """Run what builds nothing, as many at a time as there are processors."""
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for job in [pool.submit(fn, *args) for fn, *args in jobs]:
+                job.result()
+
+    def step(self, name, fn, *args):
         """A step that is one test. fn gives the lines that say what is wrong."""
         if not self.wanted(name):
             return True
         begin = time.monotonic()
-        wrong = fn()
+        wrong = fn(*args)
         self.record(name, not wrong, bool(wrong), wrong, time.monotonic() - begin,
                     "failed" if wrong else "passed")
         return not wrong
@@ -253,9 +271,10 @@ class Matrix:
         self.broken.add(name)
         return self.tail(status, output)
 
-    def builds(self):
+    def builds(self, chosen=None):
         for name, variables, _ in VARIANTS:
-            self.step(f"build {name}", lambda n=name, v=variables: self.build_variant(n, v))
+            if not chosen or name in chosen:
+                self.step(f"build {name}", self.build_variant, name, variables)
 
     def reproducible(self, variables):
         """Copies in two folders of different depth must give the same bytes."""
@@ -402,34 +421,43 @@ class Matrix:
             return []
         return [f"{m}: {n:.0f} instructions" for m, n in cost.items()] + self.tail(status, output)
 
+    def machines(self):
+        """Steps that start machines from images that stand."""
+        steps = [
+            ("run 64 CPUs", self.many_cpus),
+            ("run cmdline.txt", self.cmdline_file),
+            ("hotplug", hotplug.hotplug, self.image("gcc")),
+            ("hotplug preempt", hotplug.hotplug, self.image("preempt"), 20),
+            ("hotplug 1 CPU", hotplug.hotplug, self.image("gcc"), 20, 1),
+            ("balloon", balloon.balloon, self.image("gcc")),
+        ]
+        steps += [(f"kernel.elf {how}", self.damaged, how, *what) for how, *what in DAMAGES]
+        return [(self.boot, *boot) for boot in BOOTS] + [(self.step, *step) for step in steps]
+
     def run(self):
-        begin = time.monotonic()
         self.tree()
         self.builds()
         self.fragments()
-        for variant, shape in BOOTS:
-            self.boot(variant, shape)
-        self.step("run pvh", lambda: self.run_without_input("pvh"))
-        self.step("run uefi", lambda: self.run_without_input("uefi"))
+        self.together(self.machines())
+        self.step("run pvh", self.run_without_input, "pvh")
+        self.step("run uefi", self.run_without_input, "uefi")
         self.step("run session", self.session)
-        self.step("run cmdline.txt", self.cmdline_file)
-        self.step("run 64 CPUs", self.many_cpus)
-        self.step("hotplug", lambda: hotplug.hotplug(self.image("gcc")))
-        self.step("hotplug preempt", lambda: hotplug.hotplug(self.image("preempt"), cycles=20))
-        self.step("hotplug 1 CPU", lambda: hotplug.hotplug(self.image("gcc"), cycles=20, smp=1))
-        self.step("balloon", lambda: balloon.balloon(self.image("gcc")))
         for mem in "8M", "4M":
-            self.step(f"selftest {mem}", lambda: self.too_small(mem))
-        for how, damage, message in DAMAGES:
-            self.step(f"kernel.elf {how}", lambda: self.damaged(how, damage, message))
+            self.step(f"selftest {mem}", self.too_small, mem)
         for suite, patterns in MISBEHAVIOUR:
-            self.step(f"runner {suite}", lambda: self.misbehaves(suite, patterns))
+            self.step(f"runner {suite}", self.misbehaves, suite, patterns)
         self.step("mm_init cost", self.mm_init_cost)
-        self.step("reproducible gcc", lambda: self.reproducible([]))
-        self.step("reproducible clang", lambda: self.reproducible(CLANG))
+        self.step("reproducible gcc", self.reproducible, [])
+        self.step("reproducible clang", self.reproducible, CLANG)
+
+    def shapes(self):
+        self.builds(["gcc", "preempt"])
+        self.together([(self.boot, *shape) for shape in SHAPES])
+
+    def verdict(self, seconds):
         if self.bad:
             print("failed:\n" + "\n".join(f"  {name}" for name in self.bad))
-        print(f"{(time.monotonic() - begin) / 60:.1f} minutes, logs in {self.logs}")
+        print(f"{seconds / 60:.1f} minutes, logs in {self.logs}")
         print(f"{self.passed} passed, {self.failed} failed")
         return self.passed > 0 and not self.failed
 
@@ -440,9 +468,16 @@ def main():
     parser.add_argument("--build", default="build", help="build folder")
     parser.add_argument("--target", action="append", default=[], help="a target of make to run")
     parser.add_argument("--only", help="regular expression: steps whose name matches")
+    parser.add_argument("--shapes", action="store_true", help="only boot, on every shape")
     opts = parser.parse_args()
     os.chdir(ROOT)
-    sys.exit(not Matrix(os.path.abspath(opts.build), opts.target, opts.only).run())
+    matrix = Matrix(os.path.abspath(opts.build), opts.target, opts.only)
+    begin = time.monotonic()
+    if opts.shapes:
+        matrix.shapes()
+    else:
+        matrix.run()
+    sys.exit(not matrix.verdict(time.monotonic() - begin))
 
 
 if __name__ == "__main__":
