@@ -373,6 +373,7 @@ void pageheap_add(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsi
 	heap->frames += n;
 	pageheap_count_free(heap, pfn, n, 1);
 	pageheap_lower_hints(heap, pfn, n);
+	heap->next_home = MIN(heap->next_home, pfn);
 	spin_unlock_irqrestore(&heap->lock, flags);
 }
 
