@@ -220,6 +220,15 @@ void chunk_set_states(struct chunk *chunk, unsigned first, unsigned n, enum mem_
  */
 unsigned chunk_run_in_state(const struct chunk *chunk, unsigned first, enum mem_state state);
 
+/**
+ * chunk_last_in_state() - the highest run of @n frames in [@first, @end) that are all in @state.
+ * @n: a power of two, and the run's alignment
+ *
+ * Return: its first frame, or CHUNK_FRAMES. No lock: as above.
+ */
+unsigned chunk_last_in_state(const struct chunk *chunk, unsigned first, unsigned end, unsigned n,
+			     enum mem_state state);
+
 /** chunk_state_run() - length of the run of one state that starts at @first. */
 unsigned chunk_state_run(const struct chunk *chunk, unsigned first);
 

@@ -8,8 +8,8 @@
 #include "mm/log.h"
 #include "mm/pagecache.h"
 
-#define HOLD_WORDS 16 /* in one refill */
-#define BULK_WORDS 8 /* in one hold of the heap's lock */
+/* Given back in one hold of the heap's lock: each may mean another summary. */
+#define BULK_WORDS HEAP_TOUCHED
 
 /* Where there is nothing yet: all of its frames are held, so that no check passes. */
 static struct frame_word nothing = { ~0ULL, ~0ULL };
@@ -131,7 +131,7 @@ static unsigned hold_frames(struct pagecache *cache, uint64_t n, struct held_wor
 
 static void *alloc_frame(struct pagecache *cache)
 {
-	struct held_word words[HOLD_WORDS];
+	struct held_word words[CHUNK_WORDS];
 	unsigned n;
 
 	if (cache->top > cache->bottom)
@@ -364,7 +364,7 @@ static size_t pop_many(struct pagecache *cache, size_t n, void **pages)
 /* Whole words on their way from the heap to the caller. */
 static size_t pass_words(struct pagecache *cache, size_t n, void **pages)
 {
-	struct held_word words[BULK_WORDS];
+	struct held_word words[CHUNK_WORDS];
 	unsigned nwords = hold_frames(cache, n, words, ARRAY_SIZE(words));
 	size_t done = 0;
 

@@ -30,7 +30,7 @@
 #include "mm/sumtree.h"
 
 #define PFN_NONE (~0ULL)
-#define HEAP_TOUCHED 8
+#define HEAP_TOUCHED 4
 
 /** enum mem_window - address ranges that are kept for those who need them. */
 enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };

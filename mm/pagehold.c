@@ -153,7 +153,28 @@ void hold_leave_home(struct hold_home *home)
 	home->chunk = NULL;
 }
 
-/* Frames out of the lowest words that have free ones. */
+/* Free frames of a chunk from @pfn on, the lowest words first. Return: how many words. */
+static unsigned hold_words(struct pageheap *heap, uint64_t pfn, uint64_t left,
+			   struct held_word *words, unsigned nwords)
+{
+	struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
+	uint64_t start = round_down(pfn, CHUNK_FRAMES), end = start + CHUNK_FRAMES;
+	unsigned n = 0;
+
+	for (pfn = round_down(pfn, 64); pfn < end && left && n < nwords; pfn += 64) {
+		uint64_t frames = word_free(&chunk->word[pfn % CHUNK_FRAMES / 64]);
+
+		if (!frames)
+			continue;
+		frames = left < 64 ? lowest_bits(frames, left) : frames;
+		hold_word(heap, chunk, pfn, frames, &words[n++]);
+		left -= popcount64(frames);
+	}
+	pageheap_touch(heap, chunk, start);
+	return n;
+}
+
+/* Frames out of one chunk: so a hold of the lock is bounded, however scattered they are. */
 static unsigned try_hold(struct pageheap *heap, struct hold_home *home, bool share,
 			 const struct run_wanted *want, struct held_word *words, unsigned nwords)
 {
@@ -164,33 +185,18 @@ static unsigned try_hold(struct pageheap *heap, struct hold_home *home, bool sha
 		.hi = want->hi,
 		.boot_only = want->boot_only,
 	};
-	uint64_t left, pfn;
+	uint64_t n, pfn;
 	unsigned long flags;
-	unsigned n = 0;
+	unsigned got = 0;
 
 	if (!pageheap_lock(heap, &flags))
 		return 0;
-	left = frames_to_have(heap, want);
-	while (left && n < nwords &&
-	       (pfn = search_from_home(heap, home, &any, share)) != PFN_NONE) {
-		struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
-		uint64_t start = round_down(pfn, CHUNK_FRAMES);
-
-		for (pfn = round_down(pfn, 64); pfn < start + CHUNK_FRAMES; pfn += 64) {
-			uint64_t frames = word_free(&chunk->word[pfn % CHUNK_FRAMES / 64]);
-
-			if (!frames)
-				continue;
-			if (!left || n == nwords)
-				break;
-			frames = left < 64 ? lowest_bits(frames, left) : frames;
-			hold_word(heap, chunk, pfn, frames, &words[n++]);
-			left -= popcount64(frames);
-		}
-		pageheap_touch(heap, chunk, start);
-	}
+	n = frames_to_have(heap, want);
+	pfn = n ? search_from_home(heap, home, &any, share) : PFN_NONE;
+	if (pfn != PFN_NONE)
+		got = hold_words(heap, pfn, n, words, nwords);
 	spin_unlock_irqrestore(&heap->lock, flags);
-	return n;
+	return got;
 }
 
 unsigned pageheap_hold(struct pageheap *heap, struct hold_home *home, const struct run_wanted *want,
@@ -249,19 +255,26 @@ bool pageheap_unhold_words(struct pageheap *heap, const struct held_word *words,
 	return true;
 }
 
+/* An NMI does it in one hold or not at all; others let go of the lock now and then. */
 static bool flush_gathered(struct pageheap *heap, struct gather *g)
 {
+	unsigned at_once = port_context() == MM_NMI ? GATHER : HEAP_TOUCHED, i = 0;
 	unsigned long flags;
 
-	if (!pageheap_lock(heap, &flags))
-		return false;
-	for (unsigned i = 0; i < GATHER; i++) {
-		if (!g->word[i].word)
-			continue;
-		unhold_word(heap, &g->word[i]);
-		g->word[i].word = NULL;
+	while (i < GATHER) {
+		unsigned left = at_once;
+
+		if (!pageheap_lock(heap, &flags))
+			return false;
+		for (; i < GATHER && left; i++) {
+			if (!g->word[i].word)
+				continue;
+			unhold_word(heap, &g->word[i]);
+			g->word[i].word = NULL;
+			left--;
+		}
+		spin_unlock_irqrestore(&heap->lock, flags);
 	}
-	spin_unlock_irqrestore(&heap->lock, flags);
 	g->n = 0;
 	return true;
 }

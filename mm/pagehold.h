@@ -43,7 +43,7 @@ void hold_leave_home(struct hold_home *home);
 
 /**
  * pageheap_hold() - single free frames, at home, else the lowest first.
- * @want: n frames of one window; fewer are given if there are no more
+ * @want: n frames of one window; fewer are given if a chunk has no more
  * @words: gets them, in ascending order
  * @nwords: its length
  *
