@@ -27,6 +27,16 @@ void *inner_pages_alloc(size_t nframes, size_t align, gfp_t gfp);
 
 void inner_pages_free(void *pages, size_t nframes);
 
+/**
+ * inner_pages_extend() - make @more frames behind such a run part of it, if they are free.
+ *
+ * The caller holds the run. @gfp: as for a fresh one. Any context.
+ */
+bool inner_pages_extend(void *pages, size_t nframes, size_t more, gfp_t gfp);
+
+/** inner_pages_trim() - give all but the first @keep frames back; false in an NMI at times. */
+bool inner_pages_trim(void *pages, size_t nframes, size_t keep);
+
 /** struct inner_calls - allocations and frees of all of the above. */
 struct inner_calls {
 	uint64_t allocs, frees, failures;
