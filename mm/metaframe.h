@@ -9,6 +9,14 @@
 
 #include <spanheap/page.h>
 
+/**
+ * page_reclaim_more - set by the floors above: give free frames back that their caches keep.
+ *
+ * Called before an allocation fails that may wait, in a task, with nothing pinned
+ * or locked. Return: were there any?
+ */
+extern bool (*page_reclaim_more)(void);
+
 /** metaframe_alloc() - one frame, not zeroed; or NULL. Any context. */
 void *metaframe_alloc(void);
 
