@@ -23,8 +23,10 @@
 #include "malloc/recent.h"
 #include "mm/mcache.h"
 #include "mm/pageheap.h"
+#include "mm/retention.h"
 
 #define UPKEEP_CALLS 1024
+#define MEDIUM_KEPT (4UL << 20) /* for whichever thread, beside what each keeps (kept.c) */
 #define UPKEEP_NS 500000000ULL
 
 enum { HEAP_COLD, HEAP_STARTING, HEAP_WARM };
@@ -37,6 +39,9 @@ static void start_cpu(void)
 {
 	if (mm_init_cpu())
 		port_panic("no memory for a thread's caches");
+	/* RAM is address space here, so that a share of it means nothing. */
+	atomic_store_relaxed(&retention.medium_cpu, 0);
+	atomic_store_relaxed(&retention.medium_node, MEDIUM_KEPT);
 	recent_init();
 }
 
@@ -80,9 +85,9 @@ static __attribute__((constructor)) void when_loaded(void)
 void heap_flush(void *unused)
 {
 	(void)unused;
-	large_flush();
+	kept_flush();
 	recent_flush();
-	mcache_flush();
+	retention_flush_cpu();
 }
 
 static __attribute__((noinline)) void upkeep(void)
@@ -145,6 +150,20 @@ void *heap_alloc(size_t size, size_t align, gfp_t gfp)
 	}
 	errno = p ? saved : ENOMEM;
 	return p;
+}
+
+void *heap_resize(void *p, size_t size)
+{
+	int saved = errno;
+	void *resized = NULL;
+
+	if (likely(size <= PTRDIFF_MAX)) {
+		heap_enter();
+		resized = krealloc(p, size, GFP_KERNEL);
+		heap_leave();
+	}
+	errno = resized ? saved : ENOMEM;
+	return resized;
 }
 
 void heap_free(void *p)

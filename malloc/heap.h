@@ -4,7 +4,7 @@
  *
  *	malloc.c	the calls of <malloc.h>: hot paths, inlined from mm/
  *	recent.c	recently freed objects
- *	large.c		objects of more than 32 KiB, kept for reuse
+ *	kept.c		objects of more than 32 KiB, kept for reuse
  *	heap.c		what they fall back on: gate, start-up, upkeep
  *	info.c		statistics and knobs
  */
@@ -30,14 +30,17 @@ void *heap_alloc(size_t size, size_t align, gfp_t gfp);
 /* Larger objects are not kept. */
 #define LARGE_MAX (1UL << 20)
 
-/** large_alloc() - more than KMALLOC_MAX_SMALL, at most LARGE_MAX bytes, dirty if kept before. */
-void *large_alloc(size_t size, gfp_t gfp);
+/** kept_alloc() - more than KMALLOC_MAX_SMALL, at most LARGE_MAX bytes, dirty if kept before. */
+void *kept_alloc(size_t size, gfp_t gfp);
 
-/** large_free() - keep the object at @pa, if it is a large one; false: nothing has changed. */
-bool large_free(struct span *span, phys_addr_t pa);
+/** kept_free() - keep the object at @pa, if it is a large one; false: nothing has changed. */
+bool kept_free(struct span *span, phys_addr_t pa);
 
-/** large_flush() - free what this CPU keeps. Between heap_enter() and heap_leave(). */
-void large_flush(void);
+/** kept_flush() - free what this CPU keeps. Between heap_enter() and heap_leave(). */
+void kept_flush(void);
+
+/** heap_resize() - a large object to @size bytes, also large, where it is if it can be; or NULL. */
+void *heap_resize(void *p, size_t size);
 
 /** heap_free() - whatever @p is. */
 void heap_free(void *p);

@@ -45,7 +45,7 @@ static __attribute__((noinline)) void *alloc_recent(size_t offset, size_t size)
 
 static __attribute__((noinline)) void *alloc_large(size_t size)
 {
-	return size <= LARGE_MAX ? large_alloc(size, GFP_KERNEL) : heap_alloc(size, 1, GFP_KERNEL);
+	return size <= LARGE_MAX ? kept_alloc(size, GFP_KERNEL) : heap_alloc(size, 1, GFP_KERNEL);
 }
 
 PUBLIC void *malloc(size_t size)
@@ -66,7 +66,7 @@ static __attribute__((noinline)) void free_otherwise(void *p)
 {
 	phys_addr_t pa = virt_to_phys(p);
 
-	if (!large_free(pagemap_lookup(pa), pa))
+	if (!kept_free(pagemap_lookup(pa), pa))
 		heap_free(p);
 }
 
@@ -128,6 +128,8 @@ PUBLIC void *realloc(void *p, size_t size)
 		return NULL;
 	}
 	old = malloc_usable_size(p);
+	if (old > KMALLOC_MAX_SMALL && size > KMALLOC_MAX_SMALL)
+		return heap_resize(p, size);
 	if (size <= old && (old <= 64 || size >= old / 2))
 		return p;
 	return resize(p, old, size);

@@ -8,9 +8,9 @@ static void count_span(struct span *span, void *arg)
 	struct mcache_counts *counts = arg;
 	uint64_t live = 0;
 
-	if (span_owner(span) == SPAN_KEPT)
-		return;
 	if (!span->class) {
+		if (atomic_load(&span->cpu) != SPAN_LARGE)
+			return;
 		counts->live++;
 		counts->live_bytes += span->size * PAGE_SIZE;
 		return;

@@ -48,7 +48,7 @@ static size_t round_to_step(size_t npages)
 	return round_up(npages, 1UL << shift_of(npages));
 }
 
-void *large_alloc(size_t size, gfp_t gfp)
+void *kept_alloc(size_t size, gfp_t gfp)
 {
 	size_t npages = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
 	struct span *span;
@@ -67,7 +67,7 @@ void *large_alloc(size_t size, gfp_t gfp)
 	return heap_alloc(round_to_step(npages) << PAGE_SHIFT, 1, gfp);
 }
 
-bool large_free(struct span *span, phys_addr_t pa)
+bool kept_free(struct span *span, phys_addr_t pa)
 {
 	struct kept *own;
 	unsigned step;
@@ -87,7 +87,7 @@ bool large_free(struct span *span, phys_addr_t pa)
 	return true;
 }
 
-void large_flush(void)
+void kept_flush(void)
 {
 	struct kept *own = &kept[malloc_self.cpu];
 
