@@ -186,6 +186,18 @@ static inline bool pageheap_is_dry(const struct pageheap *heap, enum mem_window 
 	       !atomic_load_relaxed(&heap->deferred);
 }
 
+/** pageheap_take_run() - free frames become a used run. Return: are all known to be zero? */
+bool pageheap_take_run(struct pageheap *heap, uint64_t pfn, uint64_t n);
+
+/** pageheap_put_run() - used frames to the end of their run become free. */
+void pageheap_put_run(struct pageheap *heap, uint64_t pfn, uint64_t n);
+
+/** pageheap_mark_whole() - set what a chunk's @whole is, if the run is exactly a chunk. */
+void pageheap_mark_whole(struct pageheap *heap, uint64_t pfn, uint64_t n, uint8_t whole);
+
+/** pageheap_eats_reserve() - would taking this run leave less than what is kept for others? */
+bool pageheap_eats_reserve(const struct pageheap *heap, uint64_t pfn, uint64_t n);
+
 /** pageheap_settle() - free what NMIs have left behind. Any context but NMI. */
 void pageheap_settle(struct pageheap *heap);
 
