@@ -138,7 +138,9 @@ static inline void port_pool_give(struct port_pool *pool, void *frame)
  * port_pool_worst() - page-table frames that one mapping call can need.
  * @size: bytes to be mapped or unmapped
  *
- * Two tables of 4 KiB leaves at the ends, and the tables above them.
+ * Two tables of 4 KiB leaves at the ends, and the tables above them. That holds
+ * where va and pa lie at the same place of a CHUNK_SIZE block, as in the direct
+ * map; else no large leaf fits, and one more is needed for each CHUNK_SIZE.
  */
 static inline size_t port_pool_worst(uint64_t size)
 {

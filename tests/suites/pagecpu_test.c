@@ -373,7 +373,7 @@ static void drain_while_others_compute(struct kunit *test)
 {
 	if (cpu_count() < 2)
 		kunit_skip(test, "one CPU");
-	run_mills(test, false, 20);
+	run_mills(test, false, 6);
 }
 
 /* While the others allocate without end, with interrupts and NMIs at random moments. */
@@ -381,7 +381,7 @@ static void drain_while_others_allocate(struct kunit *test)
 {
 	if (cpu_count() < 2)
 		kunit_skip(test, "one CPU");
-	run_mills(test, true, 24);
+	run_mills(test, true, 6);
 }
 
 /* Caches go back before an allocation fails: all of them, or the own if it may not wait. */
