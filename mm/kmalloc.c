@@ -50,6 +50,17 @@ static inline bool take_from_window(size_t offset, void **object)
 	return taken;
 }
 
+/* The object on top of the running context's stack, if the class at @offset has one. */
+static inline bool take_from_stack(size_t offset, void **object)
+{
+	bool taken;
+
+	port_pin();
+	taken = stack_pop(mcache_window(port_cache(), offset), object);
+	port_unpin();
+	return taken;
+}
+
 void *kmalloc_failed(size_t size, gfp_t gfp)
 {
 	if (gfp & __GFP_NOFAIL)
@@ -62,6 +73,8 @@ void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 {
 	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
 	unsigned index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
+	size_t offset = index * sizeof(struct window);
+	void *object;
 
 	if (unlikely(!class))
 		return large_alloc(size, align, gfp);
@@ -69,7 +82,20 @@ void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 		return mcentral_alloc(&kmalloc_classes[index], gfp);
 	if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1)
 		return tiny_alloc(size, gfp);
+	if (likely(take_from_window(offset, &object)) || take_from_stack(offset, &object))
+		return object;
 	return mcache_alloc(&kmalloc_classes[index], gfp);
+}
+
+/* A zeroed object that the window or stack has. While failures are injected neither has any. */
+static inline void *take_zeroed(size_t size)
+{
+	size_t offset = mcache_offset[(size + 7) / 8];
+	void *object;
+
+	if (!take_from_window(offset, &object) && !take_from_stack(offset, &object))
+		return NULL;
+	return memset(object, 0, size_classes[kmalloc_class(size)].size);
 }
 
 /* Every request that its window could not serve at once. */
@@ -78,6 +104,9 @@ static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t 
 	void *object = NULL;
 	bool spared;
 
+	if (likely((gfp & GFP_ODD) == __GFP_ZERO) && size <= KMALLOC_MAX_SMALL && align == 1 &&
+	    (object = take_zeroed(size)))
+		return object;
 	if (!size)
 		return zerobase;
 	spared = mm_fail_spare(gfp);
@@ -89,17 +118,6 @@ static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t 
 	if (gfp & __GFP_ZERO)
 		memset(object, 0, ksize(object));
 	return object;
-}
-
-/* The object on top of the running context's stack, if the class at @offset has one. */
-static inline bool take_from_stack(size_t offset, void **object)
-{
-	bool taken;
-
-	port_pin();
-	taken = stack_pop(mcache_window(port_cache(), offset), object);
-	port_unpin();
-	return taken;
 }
 
 void *kmalloc_any(size_t size, gfp_t gfp)
