@@ -45,7 +45,7 @@ static void list_partial(struct cpu_heap *heap, struct span *span)
 	span_list_add(partial_of(heap, span->class), span);
 }
 
-static void unlist_partial(struct cpu_heap *heap, struct span *span)
+void mcache_unlist(struct cpu_heap *heap, struct span *span)
 {
 	span_list_del(partial_of(heap, span->class), span);
 	atomic_store(&span->window, &window_unlisted);
@@ -207,7 +207,7 @@ static struct span *became_empty(struct cpu_heap *heap, struct span *span)
 		return NULL;
 	if (heap->spare_bytes + span_bytes(span) > atomic_load_relaxed(&retention.spare) &&
 	    port_context() == MM_TASK && span_claim(span)) {
-		unlist_partial(heap, span);
+		mcache_unlist(heap, span);
 		return span;
 	}
 	span_set_spare(span, true);
@@ -270,7 +270,7 @@ static bool load_window(struct cpu_heap *heap, struct span_class *class, struct 
 		unload(heap, window, met);
 	}
 	while ((span = partial->first)) {
-		unlist_partial(heap, span);
+		mcache_unlist(heap, span);
 		if (load_from(heap, window, span, met))
 			return true;
 	}
@@ -424,6 +424,8 @@ static void *refill_from_spans(struct span_class *class, struct span **fresh, bo
 	spin_unlock_irqrestore(&heap->lock, flags);
 	port_unpin();
 	report_met(&met);
+	if (unlikely(mcache_must_shed(heap)))
+		mcache_shed();
 	return object;
 }
 
@@ -542,6 +544,8 @@ int mcache_free(struct span *span, unsigned index)
 	port_unpin();
 	if (end)
 		span_destroy(end);
+	if (unlikely(mcache_must_shed(heap)))
+		mcache_shed();
 	report_met(&met);
 	return bad;
 }
@@ -568,6 +572,8 @@ void mcache_word_empty(const void *p, struct span *span)
 	port_unpin();
 	if (end)
 		span_destroy(end);
+	if (unlikely(mcache_must_shed(heap)))
+		mcache_shed();
 }
 
 /*
@@ -596,7 +602,7 @@ static void give_up_list(struct cpu_heap *heap, struct span_list *list, unsigned
 		next = span->next;
 		if (!span_claim(span))
 			continue;
-		unlist_partial(heap, span);
+		mcache_unlist(heap, span);
 		give_up(heap, span, flags, met);
 		next = list->first;
 	}
@@ -669,7 +675,7 @@ static void disown(struct span *span, void *arg)
 	if (span->class && span_owner(span) == (uint32_t)(heap - cpu_heaps) &&
 	    !window_is_real(span->window) && span_claim(span)) {
 		if (span_is_listed(span))
-			unlist_partial(heap, span);
+			mcache_unlist(heap, span);
 		give_up(heap, span, &flags, &met);
 	}
 	spin_unlock_irqrestore(&heap->lock, flags);

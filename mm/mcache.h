@@ -34,6 +34,7 @@
 #ifndef MM_MCACHE_H
 #define MM_MCACHE_H
 
+#include "mm/retention.h"
 #include "mm/span.h"
 
 #define SPAN_CLASSES (2 * NR_SIZE_CLASSES)
@@ -183,6 +184,23 @@ unsigned mcache_slot(void);
  * Any context, not pinned. Return: NULL if there is no memory.
  */
 void *mcache_alloc(struct span_class *class, gfp_t gfp);
+
+/** mcache_unlist() - off the list of partial spans. heap->lock is held. */
+void mcache_unlist(struct cpu_heap *heap, struct span *span);
+
+/** mcache_must_shed() - does a CPU keep more empty spans than it may, and is this its task? */
+static inline bool mcache_must_shed(const struct cpu_heap *heap)
+{
+	return atomic_load_relaxed(&heap->spare_bytes) > atomic_load_relaxed(&retention.spare) &&
+	       port_context() == MM_TASK;
+}
+
+/** mcache_shed() - end empty spans of the calling CPU until it keeps no more than it may. Task
+ * context, not pinned. */
+void mcache_shed(void);
+
+/** mcache_shed_class() - likewise, of a class that is not kmalloc's. Return: is it enough? */
+bool mcache_shed_class(struct span_class *class);
 
 /** mcache_post() - put a claimed span where its owner looks, whoever that is by now. Pinned. */
 void mcache_post(struct span *span, struct met *met);

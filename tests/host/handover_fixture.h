@@ -66,8 +66,10 @@ static void actor_irq_restore(unsigned long flags);
 #define mcache_init_cpu ho_mcache_init_cpu
 #define mcache_offset ho_mcache_offset
 #define mcache_post ho_mcache_post
+#define mcache_shed ho_mcache_shed
 #define mcache_slot ho_mcache_slot
 #define mcache_unhide ho_mcache_unhide
+#define mcache_unlist ho_mcache_unlist
 #define mcache_word_empty ho_mcache_word_empty
 #define mcentral_alloc ho_mcentral_alloc
 #define mcentral_allocs ho_mcentral_allocs
@@ -282,6 +284,11 @@ void metaframe_free_run(void *run, size_t n)
 struct class_cpu *class_cpu_alloc(void)
 {
 	return NULL;
+}
+
+/* Spare bytes are never what they seem here, see reset(). */
+void mcache_shed(void)
+{
 }
 
 void class_cpu_free(struct class_cpu *cpu)
