@@ -20,13 +20,16 @@
 #include "mm/numa.h"
 #include "mm/tiny.h"
 
-/* Flags that ask for more than any window can give. */
-#define GFP_ODD (__GFP_ZERO | __GFP_NOSCAN | GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
 #define GFP_PLACE (GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
 
 static_assert(KMALLOC_WINDOW(1) == 2 * sizeof(struct window), "slab.h knows the place");
 
 #define SPAN_CLASS(class, noscan) (2 * (class) + !!(noscan))
+
+static inline size_t size_of_window(size_t offset)
+{
+	return size_classes[offset / KMALLOC_WINDOW(1)].size;
+}
 
 static uint64_t large_allocs, failed_calls;
 
@@ -52,20 +55,7 @@ static void *alloc_large(size_t size, size_t align, gfp_t gfp)
 	return phys_to_virt(span->base);
 }
 
-/* An object of the running context's window at @offset; false if it has none. */
-static inline bool take_from_window(size_t offset, void **object)
-{
-	struct window *window;
-	bool taken;
-
-	port_pin();
-	window = mcache_window(port_cache(), offset);
-	taken = window_take(window, object);
-	port_unpin();
-	return taken;
-}
-
-/* Every request that its window could not serve at once. */
+/* Every request that neither window nor stack could serve. */
 static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 {
 	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
@@ -96,40 +86,91 @@ static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t 
 	return object;
 }
 
-/* The object on top of the running context's stack, if the class at @offset has one. */
-static inline bool take_from_stack(size_t offset, void **object)
+/* ---- Allocating ---- */
+
+/* Where the window or stack for a size is. That for 0 bytes, class 0's, is always empty. */
+static inline size_t offset_of(size_t size)
 {
+	return mcache_offset[(size + 7) / 8];
+}
+
+/* The window at @offset is empty: once more what was freed in it, or whatever it takes. */
+static never_inline void *refill_window(size_t offset, gfp_t gfp)
+{
+	struct mcache *mcache;
+	struct window *window;
+	void *object = NULL;
+	unsigned n;
+
+	port_pin();
+	mcache = port_cache();
+	window = mcache_window(mcache, offset);
+	n = window_reload(window);
+	if (likely(n)) {
+		mcache->reloaded += n;
+		(void)window_take(window, &object);
+	}
+	port_unpin();
+	return likely(object) ? object : alloc_odd(size_of_window(offset), gfp, 1);
+}
+
+static never_inline void *refill_stack(size_t offset, gfp_t gfp)
+{
+	return alloc_odd(size_of_window(offset), gfp, 1);
+}
+
+static force_inline void *alloc_at(size_t offset, gfp_t gfp)
+{
+	void *object;
 	bool taken;
 
 	port_pin();
-	taken = stack_pop(mcache_window(port_cache(), offset), object);
+	taken = window_take_at(port_cache(), offset, &object);
 	port_unpin();
-	return taken;
+	return likely(taken) ? object : refill_window(offset, gfp);
+}
+
+static force_inline void *alloc_stacked_at(size_t offset, gfp_t gfp)
+{
+	void *object;
+	bool taken;
+
+	port_pin();
+	taken = stack_pop_at(port_cache(), offset, &object);
+	port_unpin();
+	return likely(taken) ? object : refill_stack(offset, gfp);
+}
+
+static force_inline void *alloc_plain(size_t size, gfp_t gfp)
+{
+	if (likely(size <= KMALLOC_WINDOW_MAX))
+		return alloc_at(offset_of(size), gfp);
+	if (likely(size <= KMALLOC_MAX_SMALL))
+		return alloc_stacked_at(offset_of(size), gfp);
+	return alloc_odd(size, gfp, 1);
+}
+
+void *kmalloc_at(size_t offset, gfp_t gfp)
+{
+	return alloc_at(offset, gfp);
+}
+
+void *kmalloc_stacked_at(size_t offset, gfp_t gfp)
+{
+	return alloc_stacked_at(offset, gfp);
+}
+
+void *kmalloc_plain(size_t size, gfp_t gfp)
+{
+	return alloc_plain(size, gfp);
 }
 
 void *kmalloc_any(size_t size, gfp_t gfp)
 {
-	void *object;
-
-	if (likely(!(gfp & GFP_ODD)) && likely(size <= KMALLOC_MAX_SMALL)) {
-		/* The window for 0 bytes, class 0's, is always empty. */
-		size_t offset = mcache_offset[(size + 7) / 8];
-
-		if (likely(take_from_window(offset, &object)) || take_from_stack(offset, &object))
-			return object;
-	}
-	return alloc_odd(size, gfp, 1);
+	return unlikely(gfp & KMALLOC_ODD) ? alloc_odd(size, gfp, 1) : alloc_plain(size, gfp);
 }
 
-void *kmalloc_at(size_t offset, gfp_t gfp, size_t size)
-{
-	void *object;
-
-	if (likely(!(gfp & GFP_ODD)) &&
-	    (likely(take_from_window(offset, &object)) || take_from_stack(offset, &object)))
-		return object;
-	return alloc_odd(size, gfp, 1);
-}
+/* ---- Freeing ---- */
 
 static int free_large(struct span *span, phys_addr_t pa)
 {
@@ -168,37 +209,24 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 	return mcache_free(span, (unsigned)(product >> 32));
 }
 
-/* Whatever the short way could not free: on a stack, on another CPU, large, or wrong. */
-static __attribute__((noinline)) void free_odd(const void *p, size_t size, const void *caller)
+/* Whatever the short way could not free: in a full stack, on another CPU, large, or wrong. */
+static never_inline void free_odd(const void *p, size_t size, const void *caller)
 {
 	phys_addr_t pa = virt_to_phys(p);
-	const struct span *span = pagemap_lookup(pa);
-	uint64_t product = (pa - span->base) * span->magic;
-	bool done = false;
 	int bad;
 
-	if (span->class == &tiny_class) {
-		bad = tiny_free((struct span *)span, pa);
-		goto out;
-	}
-	if ((uint32_t)product < span->magic) {
-		port_pin();
-		done = stack_push((struct span *)span, (unsigned)(product >> 32), p);
-		port_unpin();
-	}
-	if (done || !p || p == zerobase)
+	if (!p || p == zerobase)
 		return;
 	bad = span_free_slowly(pagemap_find(pa), pa);
-out:
 	if (bad >= 0)
 		mm_report_misuse((enum mm_misuse)bad, p, size, caller);
 }
 
-static inline bool free_quickly(const void *p)
+static force_inline bool free_quickly(const void *p)
 {
 	phys_addr_t pa = virt_to_phys(p);
 
-	return span_free_quickly(pagemap_lookup(pa), pa, p);
+	return span_free_quickly(pagemap_entry(pa), pa, p, true);
 }
 
 void kfree(const void *p)

@@ -14,7 +14,7 @@ static void list_span(struct mcentral *central, struct span *span)
 {
 	bool free = span_has_free(span);
 
-	atomic_store(&span->window, free ? span_listed_window(span) : &window_unlisted);
+	atomic_store(&span->window, free ? &window_listed : &window_unlisted);
 	span_list_add(free ? &central->partial : &central->full, span);
 }
 
@@ -83,7 +83,7 @@ static struct span *take_from(struct mcentral *central, unsigned cpu)
 	span = central->partial.first;
 	if (span) {
 		span_list_del(&central->partial, span);
-		atomic_store(&span->cpu, cpu);
+		atomic_store(&span->cpu, span_owned_by(span, cpu));
 	}
 	spin_unlock_irqrestore(&central->lock, flags);
 	return span;
