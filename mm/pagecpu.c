@@ -104,9 +104,9 @@ static void make_caches(unsigned cpu, struct pageheap *heap)
 	struct cpu_caches *own = records[cpu];
 
 	if (!own->cache[MM_TASK].heap) {
-		pagecache_init(&own->cache[MM_TASK], heap, own->task_slots, PAGECACHE_SLOTS);
-		pagecache_init(&own->cache[MM_IRQ], heap, own->irq_slots, IRQ_SLOTS);
-		pagecache_init(&own->cache[MM_NMI], heap, own->nmi_slots, NMI_SLOTS);
+		pagecache_init(&own->cache[MM_TASK], heap, cpu, own->task_slots, PAGECACHE_SLOTS);
+		pagecache_init(&own->cache[MM_IRQ], heap, cpu, own->irq_slots, IRQ_SLOTS);
+		pagecache_init(&own->cache[MM_NMI], heap, cpu, own->nmi_slots, NMI_SLOTS);
 	}
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
 		atomic_store(&caches[cpu][c], &own->cache[c]);
@@ -178,21 +178,25 @@ void pagecache_exit_cpu(void)
 {
 	struct pagecache_haul haul;
 	unsigned cpu = port_cpu();
+	unsigned long flags;
 
-	/* From here on nothing goes into them any more. */
+	if (!caches[cpu][MM_TASK])
+		return;
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
 		struct pagecache *cache = caches[cpu][c];
-		unsigned long flags;
 
-		if (!cache)
-			continue;
+		/* From here on nothing goes into it any more. */
 		flags = port_irq_save();
 		atomic_store(&caches[cpu][c], NULL);
 		port_frame_cache_set((enum mm_context)c, &none);
-		port_irq_restore(flags);
 		pagecache_take_all(cache, &haul);
+		port_irq_restore(flags);
 		pagecache_give_back(&haul);
 	}
+	flags = spin_lock_irqsave(&room_lock);
+	ncpus--;
+	share_room();
+	spin_unlock_irqrestore(&room_lock, flags);
 }
 
 /* ---- Draining ---- */

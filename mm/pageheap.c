@@ -123,11 +123,13 @@ static bool take_zero(struct pageheap *heap, const struct piece *p)
 		if (!pageheap_split_zero(heap, chunk, p->pfn))
 			return true;
 	}
-	for (unsigned at = p->first; at < p->first + p->n; at++) {
-		uint64_t *word = &chunk->side->zero[at / 64];
+	for (unsigned at = p->first, stop; at < p->first + p->n; at = stop) {
+		uint64_t *word = &chunk->side->zero[at / 64], part;
 
-		zero = zero && (*word >> at % 64 & 1);
-		*word &= ~(1ULL << at % 64);
+		stop = MIN(p->first + p->n, (unsigned)round_down(at, 64) + 64);
+		part = mask_range(at % 64, stop - at);
+		zero = zero && !(part & ~*word);
+		*word &= ~part;
 	}
 	return zero;
 }
@@ -379,6 +381,7 @@ void pageheap_add(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsi
 	heap->frames += n;
 	pageheap_count_free(heap, pfn, n, 1);
 	pageheap_lower_hints(heap, pfn, n);
+	heap->next_home = MIN(heap->next_home, pfn);
 	spin_unlock_irqrestore(&heap->lock, flags);
 }
 

@@ -30,7 +30,7 @@
 #include "mm/sumtree.h"
 
 #define PFN_NONE (~0ULL)
-#define HEAP_TOUCHED 8
+#define HEAP_TOUCHED 4
 
 /** enum mem_window - address ranges that are kept for those who need them. */
 enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };
@@ -42,6 +42,7 @@ enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };
  * @hint: by window: no free frame of it lies below
  * @cursor: by window and by whether the memory arrived at run time: growth
  *	found nothing below
+ * @next_home: where to look for a CPU's home once many low ones are taken; pagehold.c
  * @grown_at: map->returned when the cursors last started from the bottom
  * @frames: frames the heap has been given
  * @frames_free: of them, free in the tree; the rest is used or held
@@ -59,6 +60,7 @@ struct pageheap {
 	struct sumtree tree;
 	uint64_t hint[MEM_WINDOWS];
 	uint64_t cursor[MEM_WINDOWS][2];
+	uint64_t next_home;
 	uint64_t grown_at;
 	uint64_t frames, frames_free;
 	uint64_t window_free[MEM_WINDOWS];

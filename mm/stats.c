@@ -109,16 +109,33 @@ static void show_caches(void (*sink)(const char *line))
 	    retention.medium_node >> 10);
 }
 
-static void show_metadata(void (*sink)(const char *line))
+static void show_kind(void (*sink)(const char *line), const char *name, uint64_t n, size_t size)
 {
+	say(sink, "  %-28s %8llu x %5zu B = %8llu KiB", name, (unsigned long long)n, size,
+	    (unsigned long long)n * size >> 10);
+}
+
+static void show_metadata(void (*sink)(const char *line), const struct mm_stats *s)
+{
+	uint64_t idle = 0, gib_hundredths = s->ready_bytes / ((1ULL << 30) / 100);
+
+	say(sink, "metadata  %10llu KiB, %llu for each GiB that is Ready:",
+	    (unsigned long long)s->metadata_bytes >> 10,
+	    (unsigned long long)(s->metadata_bytes / 1024 * 100 / MAX(gib_hundredths, 1ULL)));
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		idle += main_map.pool[node].held;
 	for (unsigned kind = 0; kind < META_KINDS; kind++) {
-		size_t used = 0;
+		uint64_t used = 0;
 
 		for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 			used += main_map.pool[node].used[kind];
-		say(sink, "  %-28s %8zu x %5zu B = %8zu KiB", meta_name(kind), used,
-		    meta_size(kind), used * meta_size(kind) >> 10);
+		idle -= used * meta_size((enum meta_kind)kind);
+		show_kind(sink, meta_name((enum meta_kind)kind), used,
+			  meta_size((enum meta_kind)kind));
 	}
+	show_kind(sink, "kept for more of these", idle >> 10, 1024);
+	show_kind(sink, "CPUs' caches, spans, objects", metaframe_count(), FRAME_SIZE);
+	show_kind(sink, "in memory that arrived", arrived_metadata() >> FRAME_SHIFT, FRAME_SIZE);
 }
 
 void mm_show(void (*sink)(const char *line))
@@ -136,9 +153,7 @@ void mm_show(void (*sink)(const char *line))
 	    (unsigned long long)s.alloc_calls, (unsigned long long)s.free_calls,
 	    (unsigned long long)s.failed_calls);
 	show_caches(sink);
-	say(sink, "metadata  %10llu bytes held, of which in use:",
-	    (unsigned long long)s.metadata_bytes);
-	show_metadata(sink);
+	show_metadata(sink, &s);
 }
 
 /* States, owners and marks of one arena's chunks agree. */
