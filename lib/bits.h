@@ -20,10 +20,13 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define never_inline __attribute__((noinline))
+#define force_inline inline __attribute__((__always_inline__))
 #define cacheline_aligned __attribute__((aligned(64)))
 
 /* Keeps the compiler from seeing where a value comes from. */
-#define HIDE_VALUE(x) __asm__("" : "+r"(x))
+#define HIDE_VALUE(x) ({ __asm__("" : "+r"(x)); })
+/* Likewise, and not before @y is there: then its place is free. */
+#define HIDE_VALUE_AFTER(x, y) ({ __asm__("" : "+r"(x) : "r"(y)); })
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
@@ -67,16 +70,16 @@ static inline unsigned ctz64(uint64_t x)
 	return x ? (unsigned)__builtin_ctzll(x) : 64;
 }
 
-/* Index of the lowest set bit of x, not 0: one instruction, without the care for old CPUs. */
-static inline uint32_t lowest_bit(uint64_t x)
+/* Index of the lowest set bit, of 0 any number: one instruction, without the care for old CPUs. */
+static inline uint64_t lowest_bit(uint64_t x)
 {
 #ifdef __x86_64__
 	uint64_t bit;
 
 	__asm__("rep bsfq %1, %0" : "=r"(bit) : "r"(x) : "cc");
-	return (uint32_t)bit;
+	return bit;
 #else
-	return (uint32_t)__builtin_ctzll(x);
+	return ctz64(x) % 64;
 #endif
 }
 

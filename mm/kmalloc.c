@@ -22,32 +22,22 @@
 #include "mm/numa.h"
 #include "mm/tiny.h"
 
-/* Flags that ask for more than any window can give. */
-#define GFP_ODD (__GFP_ZERO | __GFP_NOSCAN | GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
 #define GFP_PLACE (GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
 
 static_assert(KMALLOC_WINDOW(1) == 2 * sizeof(struct window), "slab.h knows the place");
 
 #define SPAN_CLASS(class, noscan) (2 * (class) + !!(noscan))
 
+static inline size_t size_of_window(size_t offset)
+{
+	return size_classes[offset / KMALLOC_WINDOW(1)].size;
+}
+
 static uint64_t failed_calls;
 
 uint64_t kmalloc_failed_calls(void)
 {
 	return atomic_load_relaxed(&failed_calls);
-}
-
-/* An object of the running context's window at @offset; false if it has none. */
-static inline bool take_from_window(size_t offset, void **object)
-{
-	struct window *window;
-	bool taken;
-
-	port_pin();
-	window = mcache_window(port_cache(), offset);
-	taken = window_take(window, object);
-	port_unpin();
-	return taken;
 }
 
 void *kmalloc_failed(size_t size, gfp_t gfp)
@@ -58,10 +48,24 @@ void *kmalloc_failed(size_t size, gfp_t gfp)
 	return NULL;
 }
 
+/* Out of the window or stack at @offset of the running context's cache. */
+static inline bool take_at(size_t offset, void **object)
+{
+	bool taken;
+
+	port_pin();
+	taken = offset < STACK_FIRST * sizeof(struct window)
+			? window_take_at(port_cache(), offset, object)
+			: stack_pop_at(port_cache(), offset, object);
+	port_unpin();
+	return taken;
+}
+
 void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 {
 	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
 	unsigned index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
+	void *object;
 
 	if (unlikely(!class))
 		return large_alloc(size, align, gfp);
@@ -69,15 +73,30 @@ void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 		return mcentral_alloc(&kmalloc_classes[index], gfp);
 	if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1)
 		return tiny_alloc(size, gfp);
+	if (take_at(index * sizeof(struct window), &object))
+		return object;
 	return mcache_alloc(&kmalloc_classes[index], gfp);
 }
 
-/* Every request that its window could not serve at once. */
+/* A zeroed object at hand. While failures are injected there is none. */
+static inline void *take_zeroed(size_t size)
+{
+	size_t offset = mcache_offset[(size + 7) / 8];
+	void *object;
+
+	return take_at(offset, &object) ? memset(object, 0, size_of_window(offset)) : NULL;
+}
+
+/* Every request that neither window nor stack could serve. */
 static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 {
 	void *object = NULL;
-	bool spared = mm_fail_spare(gfp);
+	bool spared;
 
+	if (likely((gfp & KMALLOC_ODD) == __GFP_ZERO) && size <= KMALLOC_MAX_SMALL && align == 1 &&
+	    (object = take_zeroed(size)))
+		return object;
+	spared = mm_fail_spare(gfp);
 	if (!mm_should_fail(gfp))
 		object = size ? kmalloc_inner(size, gfp, align) : zerobase;
 	mm_fail_resume(spared);
@@ -88,40 +107,91 @@ static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t 
 	return object;
 }
 
-/* The object on top of the running context's stack, if the class at @offset has one. */
-static inline bool take_from_stack(size_t offset, void **object)
+/* ---- Allocating ---- */
+
+/* Where the window or stack for a size is. That for 0 bytes, class 0's, is always empty. */
+static inline size_t offset_of(size_t size)
 {
+	return mcache_offset[(size + 7) / 8];
+}
+
+/* The window at @offset is empty: once more what was freed in it, or whatever it takes. */
+static never_inline void *refill_window(size_t offset, gfp_t gfp)
+{
+	struct mcache *mcache;
+	struct window *window;
+	void *object = NULL;
+	unsigned n;
+
+	port_pin();
+	mcache = port_cache();
+	window = mcache_window(mcache, offset);
+	n = window_reload(window);
+	if (likely(n)) {
+		mcache->reloaded += n;
+		(void)window_take(window, &object);
+	}
+	port_unpin();
+	return likely(object) ? object : alloc_odd(size_of_window(offset), gfp, 1);
+}
+
+static never_inline void *refill_stack(size_t offset, gfp_t gfp)
+{
+	return alloc_odd(size_of_window(offset), gfp, 1);
+}
+
+static force_inline void *alloc_at(size_t offset, gfp_t gfp)
+{
+	void *object;
 	bool taken;
 
 	port_pin();
-	taken = stack_pop(mcache_window(port_cache(), offset), object);
+	taken = window_take_at(port_cache(), offset, &object);
 	port_unpin();
-	return taken;
+	return likely(taken) ? object : refill_window(offset, gfp);
+}
+
+static force_inline void *alloc_stacked_at(size_t offset, gfp_t gfp)
+{
+	void *object;
+	bool taken;
+
+	port_pin();
+	taken = stack_pop_at(port_cache(), offset, &object);
+	port_unpin();
+	return likely(taken) ? object : refill_stack(offset, gfp);
+}
+
+static force_inline void *alloc_plain(size_t size, gfp_t gfp)
+{
+	if (likely(size <= KMALLOC_WINDOW_MAX))
+		return alloc_at(offset_of(size), gfp);
+	if (likely(size <= KMALLOC_MAX_SMALL))
+		return alloc_stacked_at(offset_of(size), gfp);
+	return alloc_odd(size, gfp, 1);
+}
+
+void *kmalloc_at(size_t offset, gfp_t gfp)
+{
+	return alloc_at(offset, gfp);
+}
+
+void *kmalloc_stacked_at(size_t offset, gfp_t gfp)
+{
+	return alloc_stacked_at(offset, gfp);
+}
+
+void *kmalloc_plain(size_t size, gfp_t gfp)
+{
+	return alloc_plain(size, gfp);
 }
 
 void *kmalloc_any(size_t size, gfp_t gfp)
 {
-	void *object;
-
-	if (likely(!(gfp & GFP_ODD)) && likely(size <= KMALLOC_MAX_SMALL)) {
-		/* The window for 0 bytes, class 0's, is always empty. */
-		size_t offset = mcache_offset[(size + 7) / 8];
-
-		if (likely(take_from_window(offset, &object)) || take_from_stack(offset, &object))
-			return object;
-	}
-	return alloc_odd(size, gfp, 1);
+	return unlikely(gfp & KMALLOC_ODD) ? alloc_odd(size, gfp, 1) : alloc_plain(size, gfp);
 }
 
-void *kmalloc_at(size_t offset, gfp_t gfp, size_t size)
-{
-	void *object;
-
-	if (likely(!(gfp & GFP_ODD)) &&
-	    (likely(take_from_window(offset, &object)) || take_from_stack(offset, &object)))
-		return object;
-	return alloc_odd(size, gfp, 1);
-}
+/* ---- Freeing ---- */
 
 int span_free_slowly(struct span *span, phys_addr_t pa)
 {
@@ -139,37 +209,24 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 	return mcache_free(span, (unsigned)(product >> 32));
 }
 
-/* Whatever the short way could not free: on a stack, on another CPU, large, or wrong. */
-static __attribute__((noinline)) void free_odd(const void *p, size_t size, const void *caller)
+/* Whatever the short way could not free: in a full stack, on another CPU, large, or wrong. */
+static never_inline void free_odd(const void *p, size_t size, const void *caller)
 {
 	phys_addr_t pa = virt_to_phys(p);
-	const struct span *span = pagemap_lookup(pa);
-	uint64_t product = (pa - span->base) * span->magic;
-	bool done = false;
 	int bad;
 
-	if (span->class == &tiny_class) {
-		bad = tiny_free((struct span *)span, pa);
-		goto out;
-	}
-	if ((uint32_t)product < span->magic) {
-		port_pin();
-		done = stack_push((struct span *)span, (unsigned)(product >> 32), p);
-		port_unpin();
-	}
-	if (done || !p || p == zerobase)
+	if (!p || p == zerobase)
 		return;
 	bad = span_free_slowly(pagemap_find(pa), pa);
-out:
 	if (bad >= 0)
 		mm_report_misuse((enum mm_misuse)bad, p, size, caller);
 }
 
-static inline bool free_quickly(const void *p)
+static force_inline bool free_quickly(const void *p)
 {
 	phys_addr_t pa = virt_to_phys(p);
 
-	return span_free_quickly(pagemap_lookup(pa), pa, p);
+	return span_free_quickly(pagemap_entry(pa), pa, p, true);
 }
 
 void kfree(const void *p)
@@ -236,7 +293,7 @@ void *kmalloc_node(size_t size, gfp_t gfp, int node)
 
 	if (node < 0 || !size)
 		return kmalloc_any(size, gfp);
-	if ((unsigned)node == numa_node_of(port_cpu()) && !(gfp & GFP_ODD) &&
+	if ((unsigned)node == numa_node_of(port_cpu()) && !(gfp & KMALLOC_ODD) &&
 	    size <= KMALLOC_MAX_SMALL)
 		object = kmalloc_any(size, gfp);
 	if (object && chunk_find(&main_map.index, virt_to_phys(object))->node == node)

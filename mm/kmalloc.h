@@ -6,7 +6,7 @@
 #include <spanheap/slab.h>
 
 /**
- * kmalloc_inner() - an object of @size bytes at a multiple of @align, past all windows.
+ * kmalloc_inner() - an object of @size bytes, not 0, at a multiple of @align.
  *
  * No injection point of its own, nothing is zeroed or counted. Any context, not
  * pinned. Return: NULL if there is no memory.

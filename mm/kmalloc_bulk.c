@@ -18,14 +18,14 @@ static bool by_window(size_t size, gfp_t gfp)
 /* While failures are injected there is nothing in any window. */
 static size_t take_some(size_t size, size_t n, void **p)
 {
-	struct window *window;
-	size_t done;
+	size_t offset = mcache_offset[(size + 7) / 8], done = 0;
 
 	port_pin();
-	window = mcache_window(port_cache(), mcache_offset[(size + 7) / 8]);
-	done = bulk_take(window, n, p);
-	while (done < n && stack_pop(window, &p[done]))
-		done++;
+	if (size <= KMALLOC_WINDOW_MAX)
+		done = bulk_take(mcache_window(port_cache(), offset), n, p);
+	else
+		while (done < n && stack_pop_at(port_cache(), offset, &p[done]))
+			done++;
 	port_unpin();
 	return done;
 }
@@ -35,6 +35,8 @@ static size_t fill_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 	bool window = by_window(size, gfp);
 	size_t done = 0;
 
+	for (; !size && done < n; done++)
+		p[done] = zerobase;
 	while (done < n) {
 		if (window)
 			done += take_some(size, n - done, p + done);
@@ -50,15 +52,9 @@ static size_t fill_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 
 size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 {
+	bool spared = mm_fail_spare(gfp);
 	size_t done = 0;
-	bool spared;
 
-	if (!size) {
-		for (; done < n; done++)
-			p[done] = zerobase;
-		return n;
-	}
-	spared = mm_fail_spare(gfp);
 	if (!mm_should_fail(gfp))
 		done = fill_bulk(size, gfp, n, p);
 	mm_fail_resume(spared);
@@ -67,7 +63,7 @@ size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 		(void)kmalloc_failed(size, gfp);
 		return 0;
 	}
-	for (size_t i = 0; gfp & __GFP_ZERO && i < n; i++)
+	for (size_t i = 0; gfp & __GFP_ZERO && size && i < n; i++)
 		memset(p[i], 0, ksize(p[i]));
 	return n;
 }

@@ -128,27 +128,14 @@ static void enter_window(struct kmem_cache *cache)
 	port_unpin();
 }
 
-/*
- * The own window's word once more, if objects of it were freed on this CPU since
- * it was loaded. No lock and no masking: of this CPU's contexts only the running
- * one puts objects of this span into a window, others clear bits of them at most.
- */
+/* What was freed in the own window, once more. */
 static inline bool reload(struct kmem_cache *cache, struct window *window)
 {
-	struct span *span = window->span;
-	uint64_t bits, *word;
+	unsigned n = window_reload(window);
 
-	if (!window->nobjs)
-		return false;
-	word = &span->used[window->word];
-	bits = ~atomic_load_relaxed(word) & mask_low(window->nobjs);
-	if (!bits || atomic_load_relaxed(&span_remote(span)[window->word]))
-		return false;
-	cpu_local_or(word, bits);
-	cache->cpu[port_cpu()]->reloaded[port_context()] += popcount64(bits);
-	compiler_barrier();
-	atomic_store_relaxed(&window->bits, bits);
-	return true;
+	if (n)
+		cache->cpu[port_cpu()]->reloaded[port_context()] += n;
+	return n;
 }
 
 static void *take_or_refill(struct kmem_cache *cache, gfp_t gfp)
@@ -196,9 +183,11 @@ static void *alloc_slowly(struct kmem_cache *cache, gfp_t gfp)
 static int free_by_span(struct kmem_cache *cache, const void *object)
 {
 	phys_addr_t pa = virt_to_phys(object);
-	struct span *span = pagemap_lookup(pa);
+	pagemap_entry_t entry = pagemap_entry(pa);
+	struct span *span = pagemap_span(entry);
 
-	if (likely(span->class == &cache->class) && likely(span_free_quickly(span, pa, object)))
+	if (likely(span->class == &cache->class) &&
+	    likely(span_free_quickly(entry, pa, object, false)))
 		return -1;
 	span = pagemap_find(pa);
 	if (pagemap_is_span(span) && span->class != &cache->class)

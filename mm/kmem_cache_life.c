@@ -291,6 +291,16 @@ void kmem_cache_flush_cpu(void)
 	for_each_cache(flush_own);
 }
 
+static void shed_own(struct kmem_cache *cache)
+{
+	(void)mcache_shed_class(&cache->class);
+}
+
+void kmem_cache_shed(void)
+{
+	for_each_cache(shed_own);
+}
+
 void kmem_cache_divert(void)
 {
 	unsigned long flags;

@@ -13,7 +13,6 @@
 
 const uint64_t pagemap_limit = 1ULL << ARENA_PHYS_BITS;
 struct window window_listed;
-struct window window_careful = { .bits = ~0ULL };
 struct window window_unlisted = { .bits = ~0ULL };
 struct span null_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
 struct span gone_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
@@ -116,7 +115,7 @@ void pagemap_forget(struct arena *arena)
 
 bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
 {
-	pagemap_entry_t entry = (char *)span - (char *)&null_span;
+	pagemap_entry_t entry = pagemap_entry_of(span);
 
 	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE) {
 		pagemap_entry_t *block = get_block(at);
@@ -132,7 +131,7 @@ bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
 
 void pagemap_clear(phys_addr_t pa, size_t npages)
 {
-	pagemap_entry_t gone = (char *)&gone_span - (char *)&null_span;
+	pagemap_entry_t gone = pagemap_entry_of(&gone_span);
 
 	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE)
 		atomic_store(entry_at(atomic_load(block_slot(at)), at), gone);

@@ -40,11 +40,32 @@ static inline struct span *pagemap_span(pagemap_entry_t entry)
 	return (struct span *)((char *)&null_span + entry);
 }
 
+static inline pagemap_entry_t pagemap_entry_of(const struct span *span)
+{
+	return (const char *)span - (const char *)&null_span;
+}
+
 /** pagemap_find() - the span whose first or any page (small spans) holds @pa; or null_span. */
 struct span *pagemap_find(phys_addr_t pa);
 
 /* 1 << ARENA_PHYS_BITS, in memory: to compare with it takes no register. */
 extern const uint64_t pagemap_limit;
+
+/* What pagemap_lookup() reads. */
+static inline pagemap_entry_t pagemap_entry(phys_addr_t pa)
+{
+	if (unlikely(pa >= pagemap_limit))
+		return 0;
+	if (!PORT_WINDOW_SIZE)
+		return pagemap_entry_of(pagemap_find(pa));
+	return ((const pagemap_entry_t *)PORT_WINDOW_BASE)[pa >> PAGE_SHIFT];
+}
+
+/*
+ * The span of an entry, for one access: the entry is hidden before each, so that
+ * null_span's address becomes part of the access in place of an addition before it.
+ */
+#define PAGEMAP_SPAN_ONCE(entry) (HIDE_VALUE(entry), pagemap_span(entry))
 
 /**
  * pagemap_lookup() - the same, fast. Any physical address, any context.
@@ -54,11 +75,7 @@ extern const uint64_t pagemap_limit;
  */
 static inline struct span *pagemap_lookup(phys_addr_t pa)
 {
-	if (unlikely(pa >= pagemap_limit))
-		return &null_span;
-	if (!PORT_WINDOW_SIZE)
-		return pagemap_find(pa);
-	return pagemap_span(((const pagemap_entry_t *)PORT_WINDOW_BASE)[pa >> PAGE_SHIFT]);
+	return pagemap_span(pagemap_entry(pa));
 }
 
 /** pagemap_is_span() - neither null_span nor gone_span. */

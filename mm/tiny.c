@@ -104,14 +104,15 @@ static struct span *block_span(phys_addr_t pa)
 
 static void free_block(struct span *span, unsigned index)
 {
+	pagemap_entry_t entry = pagemap_entry_of(span);
 	uint64_t *word = &span->used[index / 64];
 	bool done = false;
 
 	port_pin();
 	if (atomic_load_relaxed(&span->cpu) == port_cpu() && bit_of(*word, index) &&
-	    !span_needs_care(span, index)) {
+	    !span_needs_care(&entry, index)) {
 		if (cpu_local_and(word, all_but(index)))
-			mcache_word_empty(NULL, span);
+			mcache_word_empty(NULL, entry);
 		done = true;
 	}
 	port_unpin();

@@ -36,10 +36,12 @@ static void note_holder(const void *object)
 
 static void *take(unsigned c)
 {
+	struct window *window = &class_cpu[c][actor_cpu()].window[actor_context()];
 	void *object = NULL;
 
 	actor_point();
-	if (!window_take(&class_cpu[c][actor_cpu()].window[actor_context()], &object))
+	if (!window_take(window, &object) &&
+	    !(window_reload(window) && window_take(window, &object)))
 		object = mcache_alloc(&class[c], GFP_KERNEL);
 	return object;
 }
@@ -51,7 +53,7 @@ static int try_free(void *object)
 
 	if (!span->magic)
 		return MM_DOUBLE_FREE;
-	if (span_free_quickly(span, pa, object))
+	if (span_free_quickly(pagemap_entry_of(span), pa, object, false))
 		return -1;
 	return mcache_free(span, (unsigned)((pa - span->base) / span->size));
 }
@@ -226,6 +228,15 @@ static void listed_span(void *arg)
 	full_span(arg);
 	inside = false;
 	flush(); /* nothing to give up yet; empties the window */
+	give(object[3]);
+	inside = true;
+}
+
+/* Object 3 is free, and in no list: the window that it was taken from may have it again. */
+static void loaded_span(void *arg)
+{
+	full_span(arg);
+	inside = false;
 	give(object[3]);
 	inside = true;
 }
@@ -596,6 +607,17 @@ static const struct scenario scenarios[] = {
 	  { takes_placed, interrupt_takes_placed },
 	  { { 0 }, { 0, MM_NMI } },
 	  3 },
+	{ "an NMI frees twice what is loaded once more",
+	  loaded_span,
+	  { takes_three, interrupt_frees_3_again },
+	  { { 0 }, { 0, MM_NMI } },
+	  3,
+	  check_all },
+	{ "another CPU and an NMI free while the owner loads once more",
+	  loaded_span,
+	  { takes_and_flushes, interrupt_frees_1, frees_0 },
+	  { { 0 }, { 0, MM_NMI }, { 1 } },
+	  2 },
 	{ "two CPUs free the same",
 	  full_span,
 	  { frees_0_again, frees_0_again },
