@@ -25,6 +25,9 @@
 
 /* Keeps the compiler from seeing where a value comes from. */
 #define HIDE_VALUE(x) ({ __asm__("" : "+r"(x)); })
+/* Likewise, and nothing that depends on it is computed before this place is reached. */
+#define HIDE_VALUE_HERE(x) ({ __asm__ volatile("" : "+r"(x)); })
+
 /* Likewise, and not before @y is there: then its place is free. */
 #define HIDE_VALUE_AFTER(x, y) ({ __asm__("" : "+r"(x) : "r"(y)); })
 
@@ -83,6 +86,15 @@ static inline uint64_t lowest_bit(uint64_t x)
 #endif
 }
 
+/*
+ * Index of the lowest clear bit: adding 1 clears the set ones below and sets it. Of
+ * a word without any the index of some bit.
+ */
+static inline uint64_t lowest_clear_bit(uint64_t x)
+{
+	return lowest_bit(x + 1);
+}
+
 /* One bit of x; only the low six bits of @bit count. */
 static inline bool bit_of(uint64_t x, uint64_t bit)
 {
@@ -96,18 +108,18 @@ static inline bool bit_of(uint64_t x, uint64_t bit)
 #endif
 }
 
-/* Clear a bit of *x and say whether it was set; only the low six bits of @bit count. */
-static inline bool take_bit(uint64_t *x, uint64_t bit)
+/* Set a bit of *x and say whether it was clear; only the low six bits of @bit count. */
+static inline bool give_bit(uint64_t *x, uint64_t bit)
 {
 	bool was;
 
 #ifdef __x86_64__
-	__asm__("btrq %2, %0" : "+r"(*x), "=@ccc"(was) : "r"(bit));
+	__asm__("btsq %2, %0" : "+r"(*x), "=@ccc"(was) : "r"(bit));
 #else
 	was = *x >> bit % 64 & 1;
-	*x &= ~(1ULL << bit % 64);
+	*x |= 1ULL << bit % 64;
 #endif
-	return was;
+	return !was;
 }
 
 /* All bits but one; only the low six bits of @bit count. */

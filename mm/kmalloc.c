@@ -224,9 +224,7 @@ static never_inline void free_odd(const void *p, size_t size, const void *caller
 
 static force_inline bool free_quickly(const void *p)
 {
-	phys_addr_t pa = virt_to_phys(p);
-
-	return span_free_quickly(pagemap_entry(pa), pa, p, true);
+	return span_free_quickly(pagemap_entry_at(p), p, true);
 }
 
 void kfree(const void *p)

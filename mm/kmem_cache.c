@@ -79,7 +79,7 @@ static inline bool free_in_window(struct kmem_cache *cache, const void *object)
 {
 	struct window *window;
 	struct span *span;
-	uint64_t index;
+	uint64_t index, used;
 	bool done = false;
 
 	port_pin();
@@ -89,9 +89,12 @@ static inline bool free_in_window(struct kmem_cache *cache, const void *object)
 		size_t word = window->word;
 
 		span = window->span;
+		used = span->used[word];
+		/* Used again below, without an address that is kept. */
+		HIDE_VALUE_AFTER(word, used);
 		/* Handed out: in use by the span's bits, not the window's, and not freed afar. */
 		if (likely(!atomic_test_relaxed(&span->cpu, SPAN_MAIL)) &&
-		    likely(bit_of(span->used[word] ^ window->bits, index))) {
+		    likely(bit_of(used & window->taken, index))) {
 			(void)cpu_local_and(&span->used[word], all_but(index));
 			done = true;
 		}
@@ -182,13 +185,14 @@ static void *alloc_slowly(struct kmem_cache *cache, gfp_t gfp)
 /* -1, or what is wrong. */
 static int free_by_span(struct kmem_cache *cache, const void *object)
 {
-	phys_addr_t pa = virt_to_phys(object);
-	pagemap_entry_t entry = pagemap_entry(pa);
+	pagemap_entry_t entry = pagemap_entry_at(object);
 	struct span *span = pagemap_span(entry);
+	phys_addr_t pa;
 
 	if (likely(span->class == &cache->class) &&
-	    likely(span_free_quickly(entry, pa, object, false)))
+	    likely(span_free_quickly(entry, object, false)))
 		return -1;
+	pa = virt_to_phys(object);
 	span = pagemap_find(pa);
 	if (pagemap_is_span(span) && span->class != &cache->class)
 		return MM_WRONG_CACHE;
@@ -235,7 +239,7 @@ static inline size_t take_many(struct kmem_cache *cache, size_t n, void **p)
 
 	port_pin();
 	window = cache_window(cache);
-	if (!window->bits)
+	if (!window_bits(window))
 		(void)reload(cache, window);
 	done = bulk_take(window, n, p);
 	port_unpin();
@@ -310,7 +314,7 @@ static inline size_t free_in_row(struct kmem_cache *cache, size_t n, void **p)
 	window = cache_window(cache);
 	if (window->nobjs && !atomic_test_relaxed(&window->span->cpu, SPAN_MAIL)) {
 		word = &window->span->used[window->word];
-		taken = *word ^ window->bits;
+		taken = *word & window->taken;
 	}
 	left = taken;
 	for (i = 0; i < n; i += run) {

@@ -8,12 +8,7 @@
 #include "mm/tiny.h"
 
 
-static struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
-
-struct cpu_heap *mcache_heap(unsigned cpu)
-{
-	return &cpu_heaps[cpu];
-}
+struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
 
 static struct cpu_heap *my_heap(void)
 {
@@ -66,7 +61,7 @@ static bool load_word(struct cpu_heap *heap, struct window *window, struct span 
 	atomic_store(&span->window, window);
 	/* At no moment neither free nor in the window: an NMI may free one of them twice. */
 	compiler_barrier();
-	atomic_store(&window->bits, bits);
+	atomic_store(&window->taken, ~bits);
 	compiler_barrier();
 	cpu_local_or(&span->used[word], bits);
 	heap->loaded += popcount64(bits);
@@ -181,7 +176,7 @@ static void unload(struct cpu_heap *heap, struct window *window)
 		return;
 	window->nobjs = 0;
 	compiler_barrier();
-	bits = cpu_local_xchg(&window->bits, 0);
+	bits = ~cpu_local_xchg(&window->taken, ~0ULL);
 	span_note_window(span, window->word, bits);
 	heap->loaded -= popcount64(bits);
 	(void)cpu_local_and(&span->used[window->word], ~bits);
@@ -405,7 +400,8 @@ static int free_local(struct cpu_heap *heap, struct span *span, unsigned index, 
 	span_fold_word(span, word, met);
 	if (!(span->used[word] & bit))
 		return double_or_invalid(span, index);
-	if (window_is_real(span->window) && span->window->word == word && span->window->bits & bit)
+	if (window_is_real(span->window) && span->window->word == word &&
+	    window_bits(span->window) & bit)
 		return double_or_invalid(span, index);
 	if (span_is_stacked(span, index)) {
 		/* kfree() may have changed it in vain. */
@@ -426,7 +422,7 @@ static bool window_holds(const struct span *span, unsigned index)
 {
 	const struct window *window = atomic_load(&span->window);
 
-	return window_is_real(window) && bit_of(atomic_load(&window->bits), index) &&
+	return window_is_real(window) && bit_of(window_bits(window), index) &&
 	       atomic_load(&window->span) == span &&
 	       atomic_load_relaxed(&window->word) == index / 64;
 }
@@ -498,7 +494,7 @@ void mcache_word_empty(const void *p, pagemap_entry_t entry)
 
 	(void)p;
 	/* Mostly it is the one that objects are taken from. */
-	if (span->window != &window_listed)
+	if (span->window != &window_listed || !span_is_empty(span))
 		return;
 	port_pin();
 	heap = my_heap();

@@ -111,8 +111,13 @@ static_assert(STACK_FIRST == 2 * (KMALLOC_CLASS_CONST(KMALLOC_WINDOW_MAX) + 1),
 extern struct span_class kmalloc_classes[SPAN_CLASSES];
 extern const struct mcache empty_mcache;
 
+extern struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
+
 /** mcache_heap() - what @cpu owns. */
-struct cpu_heap *mcache_heap(unsigned cpu);
+static inline struct cpu_heap *mcache_heap(unsigned cpu)
+{
+	return &cpu_heaps[cpu];
+}
 
 /** mcache_init() - the classes; before any CPU. */
 void mcache_init(void);
@@ -149,11 +154,11 @@ static inline struct window *mcache_window(struct mcache *mcache, size_t offset)
 /** window_take() - an object of a window of the running context, pinned; false if there is none. */
 static inline bool window_take(struct window *window, void **object)
 {
-	uint64_t bits = window->bits, index = lowest_bit(bits);
+	uint64_t taken = window->taken, index = lowest_clear_bit(taken);
 
-	if (unlikely(!take_bit(&bits, index)))
+	if (unlikely(!give_bit(&taken, index)))
 		return false;
-	atomic_store_relaxed(&window->bits, bits);
+	atomic_store_relaxed(&window->taken, taken);
 	*object = (void *)(window->base + (uint32_t)index * window->size);
 	return true;
 }
@@ -164,13 +169,13 @@ static inline bool window_take(struct window *window, void **object)
  */
 static force_inline bool window_take_at(struct mcache *mcache, size_t offset, void **object)
 {
-	uint64_t bits = mcache_window(mcache, offset)->bits, index = lowest_bit(bits);
+	uint64_t taken = mcache_window(mcache, offset)->taken, index = lowest_clear_bit(taken);
 	uint32_t distance;
 
-	if (unlikely(!take_bit(&bits, index)))
+	if (unlikely(!give_bit(&taken, index)))
 		return false;
 	HIDE_VALUE(offset);
-	atomic_store_relaxed(&mcache_window(mcache, offset)->bits, bits);
+	atomic_store_relaxed(&mcache_window(mcache, offset)->taken, taken);
 	HIDE_VALUE(offset);
 	distance = (uint32_t)index * mcache_window(mcache, offset)->size;
 	HIDE_VALUE_AFTER(offset, distance);
@@ -198,7 +203,7 @@ static inline unsigned window_reload(struct window *window)
 	word = &span->used[window->word];
 	bits = ~atomic_load_relaxed(word) & mask_low(window->nobjs);
 	/* At no moment neither free nor in the window: an NMI may free one of them twice. */
-	atomic_store_relaxed(&window->bits, bits);
+	atomic_store_relaxed(&window->taken, ~bits);
 	compiler_barrier();
 	cpu_local_or(word, bits);
 	return popcount64(bits);
@@ -298,24 +303,31 @@ void mcache_flush_class(struct span_class *class);
  */
 void mcache_word_empty(const void *p, pagemap_entry_t entry);
 
-/* Is the object, which is in use by its span's bits, in a window? Or the span to be listed? */
-static force_inline bool span_needs_care(pagemap_entry_t *entry, uint64_t index)
+/*
+ * May an object be freed by clearing its bit: is it in use by its span's bits, not
+ * in a window, and the span not to be listed?
+ */
+static force_inline bool span_bit_is_enough(pagemap_entry_t *entry, uint64_t index, uint64_t *word)
 {
 	const struct window *window = PAGEMAP_SPAN_ONCE(*entry)->window;
+	uint64_t used = PAGEMAP_SPAN_ONCE(*entry)->used[*word];
 
-	if (likely(!bit_of(window->bits, index)))
-		return false;
-	/* The same bit of another word says nothing. */
-	return window->span != PAGEMAP_SPAN_ONCE(*entry) || window->word == index / 64;
+	HIDE_VALUE_AFTER(*word, used);
+	if (likely(bit_of(window->taken & used, index)))
+		return true;
+	/* The same bit of another word of the window's span says nothing. */
+	HIDE_VALUE_HERE(index);
+	return window->span == PAGEMAP_SPAN_ONCE(*entry) && window->word != index / 64 &&
+	       bit_of(PAGEMAP_SPAN_ONCE(*entry)->used[index / 64], index);
 }
 
 /*
- * Which object of a span starts at @pa; false if none does. Exact: the low half of
+ * Which object of a span starts at @p; false if none does. Exact: the low half of
  * the product is below the magic for a multiple of the size, and for nothing else.
  */
-static force_inline bool span_find_object(pagemap_entry_t *entry, phys_addr_t pa, uint64_t *index)
+static force_inline bool span_find_object(pagemap_entry_t *entry, const void *p, uint64_t *index)
 {
-	uint64_t product = pa - PAGEMAP_SPAN_ONCE(*entry)->base;
+	uint64_t product = (uintptr_t)p - PAGEMAP_SPAN_ONCE(*entry)->start;
 
 	HIDE_VALUE_AFTER(*entry, product);
 	product *= atomic_peek(&pagemap_span(*entry)->magic);
@@ -337,8 +349,7 @@ static force_inline bool span_clear_bit(pagemap_entry_t *entry, uint64_t index, 
 
 	HIDE_VALUE(word);
 	word /= 64;
-	if (unlikely(!bit_of(PAGEMAP_SPAN_ONCE(*entry)->used[word], index)) ||
-	    unlikely(span_needs_care(entry, index)))
+	if (unlikely(!span_bit_is_enough(entry, index, &word)))
 		return false;
 	if (unlikely(cpu_local_and(&PAGEMAP_SPAN_ONCE(*entry)->used[word], all_but(index))))
 		mcache_word_empty(p, *entry);
@@ -369,8 +380,7 @@ static force_inline bool stack_push(pagemap_entry_t *entry, uint64_t index, cons
 /**
  * span_free_quickly() - all of a free, if this CPU owns the span and nothing changes but
  * a bit; or, of a class with a stack, if there is room on it.
- * @entry: what pagemap_entry() gives for @pa
- * @p: the object, whose physical address is @pa
+ * @entry: what pagemap_entry_at() gives for @p
  * @stacks: may the class have a stack? A constant
  *
  * Any context, not pinned. Return: false if nothing was done.
@@ -378,19 +388,18 @@ static force_inline bool stack_push(pagemap_entry_t *entry, uint64_t index, cons
  * Written for few instructions: @p stays in its register for the long way, and
  * what is found here is not handed to that, which would cost the short one.
  */
-static force_inline bool span_free_quickly(pagemap_entry_t entry, phys_addr_t pa, const void *p,
-				     bool stacks)
+static force_inline bool span_free_quickly(pagemap_entry_t entry, const void *p, bool stacks)
 {
 	bool done = false;
 	uint64_t index;
 
 	port_pin();
 	if (likely(atomic_peek(&PAGEMAP_SPAN_ONCE(entry)->cpu) == port_cpu())) {
-		if (likely(span_find_object(&entry, pa, &index)))
+		if (likely(span_find_object(&entry, p, &index)))
 			done = span_clear_bit(&entry, index, p);
 	} else if (stacks &&
 		   atomic_peek(&PAGEMAP_SPAN_ONCE(entry)->cpu) == (port_cpu() | SPAN_STACKED)) {
-		if (likely(span_find_object(&entry, pa, &index)))
+		if (likely(span_find_object(&entry, p, &index)))
 			done = stack_push(&entry, index, p);
 	}
 	port_unpin();

@@ -35,7 +35,7 @@ uint64_t mcache_allocs(const struct mcache *mcache)
 		if (kmalloc_classes[i].stack_window)
 			allocs += window->pushed - stack_size(window);
 		else
-			allocs -= popcount64(window->bits);
+			allocs -= popcount64(window_bits(window));
 	}
 	return allocs;
 }

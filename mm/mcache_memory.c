@@ -17,7 +17,7 @@
 
 const struct object_stack no_stack;
 const struct mcache empty_mcache = {
-	.window = { [0 ... SPAN_CLASSES - 1] = { .top = STACK_CLOSED } },
+	.window = { [0 ... SPAN_CLASSES - 1] = { .taken = ~0ULL, .top = STACK_CLOSED } },
 };
 
 #ifndef PORT_HAS_CACHE_SLOT
@@ -29,8 +29,11 @@ static size_t mcache_frames(void)
 	return (sizeof(struct mcache) + FRAME_SIZE - 1) / FRAME_SIZE;
 }
 
-static void set_stacks(struct mcache *mcache)
+static void make_empty(struct mcache *mcache)
 {
+	memset(mcache, 0, sizeof(*mcache));
+	for (unsigned i = 0; i < SPAN_CLASSES; i++)
+		mcache->window[i].taken = ~0ULL;
 	for (unsigned i = STACK_FIRST; i < SPAN_CLASSES; i++)
 		mcache->window[i].top = port_context() == MM_NMI ?
 						STACK_CLOSED :
@@ -45,10 +48,8 @@ static void *new_windows(const struct span_class *class)
 	if (class->cpu)
 		return class_cpu_alloc();
 	mcache = metaframe_alloc_run(mcache_frames());
-	if (mcache) {
-		memset(mcache, 0, sizeof(*mcache));
-		set_stacks(mcache);
-	}
+	if (mcache)
+		make_empty(mcache);
 	return mcache;
 }
 

@@ -96,7 +96,7 @@ static void check_bits(struct check *check, struct span *span)
 			fault(check, span, "freed from afar, and free");
 		if (remote && !span->inbox_next)
 			fault(check, span, "freed from afar, and nobody is told");
-		if (window_is_real(window) && window->word == w && window->bits & ~used)
+		if (window_is_real(window) && window->word == w && window_bits(window) & ~used)
 			fault(check, span, "in the window, and free");
 	}
 	for (unsigned i = 0; span->stack && i < span->nobjs; i++) {
@@ -153,7 +153,7 @@ static void check_object_span(struct span *span, void *arg)
 	check->nspans++;
 	if (span->size != class->size || span->magic != class->magic ||
 	    span->nobjs != class->nobjs || span_fresh(span) > span->nobjs ||
-	    span->base & (class->align - 1))
+	    span->start != (uintptr_t)phys_to_virt(span->base) || span->base & (class->align - 1))
 		fault(check, span, "not as its class is");
 	check_bits(check, span);
 	check_place(check, span);
@@ -188,7 +188,7 @@ static void check_window(struct check *check, const struct window *window, uint3
 	const struct span *span = window->span;
 
 	if (!span) {
-		differ(check, "objects in a window without a span", window->bits, 0);
+		differ(check, "objects in a window without a span", window_bits(window), 0);
 		return;
 	}
 	check->found.windows++;

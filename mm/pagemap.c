@@ -12,8 +12,10 @@
 #define BLOCK_SIZE (BLOCK_ENTRIES * PAGE_SIZE)
 
 const uint64_t pagemap_limit = 1ULL << ARENA_PHYS_BITS;
-struct window window_listed;
-struct window window_unlisted = { .bits = ~0ULL };
+const uintptr_t pagemap_first =
+	__builtin_choose_expr(__builtin_constant_p(PORT_DIRECT_BASE), PORT_DIRECT_BASE, 0);
+struct window window_listed = { .taken = ~0ULL };
+struct window window_unlisted;
 struct span null_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
 struct span gone_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
 

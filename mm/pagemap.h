@@ -62,6 +62,31 @@ static inline pagemap_entry_t pagemap_entry(phys_addr_t pa)
 }
 
 /*
+ * If the window has entries for all addresses from the direct map up, only those
+ * below need a test, and the place of an entry follows from the address itself.
+ */
+#define PAGEMAP_TO_TOP                                                                    \
+	(__builtin_constant_p(PORT_DIRECT_BASE + PORT_WINDOW_BASE + PORT_WINDOW_SIZE) &&  \
+	 PORT_WINDOW_SIZE >= (0 - (uint64_t)PORT_DIRECT_BASE) / PAGE_SIZE * sizeof(pagemap_entry_t))
+
+/* PORT_DIRECT_BASE, in memory. */
+extern const uintptr_t pagemap_first;
+
+/** pagemap_entry_at() - pagemap_entry() by the address in the direct map; of any address. */
+static inline pagemap_entry_t pagemap_entry_at(const void *p)
+{
+	intptr_t first = (intptr_t)PORT_DIRECT_BASE >> PAGE_SHIFT;
+	uintptr_t at = PORT_WINDOW_BASE - (uintptr_t)first * sizeof(pagemap_entry_t);
+
+	if (!PAGEMAP_TO_TOP)
+		return pagemap_entry(virt_to_phys(p));
+	if (unlikely((uintptr_t)p < pagemap_first))
+		return 0;
+	HIDE_VALUE(at);
+	return ((const pagemap_entry_t *)at)[(intptr_t)p >> PAGE_SHIFT];
+}
+
+/*
  * The span of an entry, for one access: the entry is hidden before each, so that
  * null_span's address becomes part of the access in place of an addition before it.
  */

@@ -135,6 +135,7 @@ static bool give_pages(struct span *span, size_t npages, size_t mapped, size_t a
 
 	if (!pages)
 		return false;
+	span->start = (uintptr_t)pages;
 	span->base = virt_to_phys(pages);
 	if (pagemap_set(span->base, mapped, span))
 		return true;
@@ -207,7 +208,7 @@ void span_fold_word(struct span *span, unsigned word, struct met *met)
 	freed = atomic_xchg(remote, 0);
 	twice = freed & ~atomic_load_relaxed(&span->used[word]);
 	if (window_is_real(window) && window->word == word)
-		twice |= freed & window->bits;
+		twice |= freed & window_bits(window);
 	for (uint64_t left = span->stack ? freed : 0; left; left &= left - 1) {
 		unsigned index = (unsigned)lowest_bit(left);
 
@@ -233,7 +234,7 @@ bool span_handed_out(const struct span *span, unsigned index)
 	if (span->stack && span_mark(span, index))
 		return true;
 	return window_is_real(window) && atomic_load_relaxed(&window->word) == index / 64 &&
-	       !bit_of(atomic_load_relaxed(&window->bits), index);
+	       !bit_of(window_bits(window), index);
 }
 
 void span_note_window(struct span *span, unsigned word, uint64_t left)
@@ -288,7 +289,7 @@ uint64_t span_word_live(const struct span *span, unsigned word)
 		atomic_load_relaxed(&span->used[word]) & ~atomic_load_relaxed(&remote[word]);
 
 	if (window->span == span && window->word == word)
-		live &= ~atomic_load_relaxed(&window->bits);
+		live &= ~window_bits(window);
 	for (unsigned i = 0; span->stack && i < span->nobjs; i++)
 		live &= ~((uint64_t)span_is_stacked(span, i) << i);
 	return live;

@@ -71,7 +71,7 @@ struct mcentral {
 
 /**
  * struct window - up to 64 objects in a row that one context of a CPU hands out.
- * @bits: bit i: the object at @base + i * @size is free and the window's
+ * @taken: bit i is 0: the object at @base + i * @size is free and the window's
  * @base: address of the first
  * @size: bytes of an object
  * @word: which word of the span's bits this is
@@ -82,7 +82,7 @@ struct mcentral {
  * @pushed: and objects that came onto the stack from kfree(), since the start
  */
 struct window {
-	uint64_t bits;
+	uint64_t taken;
 	union {
 		uintptr_t base;
 		struct stack_slot *top;
@@ -98,11 +98,18 @@ struct window {
 };
 
 /*
- * Where struct span's window points when the span is in none: to no bits, if
- * the span is listed; to all bits, if it is full and not listed, so that the
- * first free of an object stops at the check for a double free and lists it.
+ * Where struct span's window points when the span is in none: to one
+ * that has no object, if the span is listed; to one that has all, if it is full
+ * and not listed, so that the first free of an object stops at the check for a
+ * double free and lists it.
  */
 extern struct window window_listed, window_unlisted;
+
+/* What is free and the window's. */
+static inline uint64_t window_bits(const struct window *window)
+{
+	return ~atomic_load(&window->taken);
+}
 
 static inline bool window_is_real(const struct window *window)
 {
@@ -111,7 +118,8 @@ static inline bool window_is_real(const struct window *window)
 
 /**
  * struct span
- * @base: physical address of the first object
+ * @start: address of the first object
+ * @base: its physical address
  * @window: see above
  * @magic: reciprocal of the size, see object_index(); 0 for a large object. In
  *	64 bits: they are multiplied with without being loaded before
@@ -132,7 +140,7 @@ static inline bool window_is_real(const struct window *window)
  * @used: see above; remote[] follows it
  */
 struct span {
-	phys_addr_t base;
+	uintptr_t start;
 	struct window *window;
 	uint64_t magic;
 	uint32_t cpu;
@@ -142,6 +150,7 @@ struct span {
 	uint16_t stack;
 	struct span_class *class;
 	struct span *next, *prev;
+	phys_addr_t base;
 	struct span *inbox_next;
 	uint64_t used[];
 };
@@ -160,12 +169,12 @@ static inline uint32_t span_owned_by(const struct span *span, uint32_t cpu)
 	return cpu | (span->stack ? SPAN_STACKED : 0);
 }
 
-static_assert(offsetof(struct span, inbox_next) == 64, "what kfree() needs is in one cache line");
+static_assert(offsetof(struct span, base) == 64, "what kfree() needs is in one cache line");
 
 /** span_object() - where an object of a span is. */
 static inline void *span_object(const struct span *span, size_t index)
 {
-	return (char *)phys_to_virt(span->base) + index * span->size;
+	return (void *)(span->start + index * span->size);
 }
 
 static inline uint64_t *span_remote(struct span *span)

@@ -105,13 +105,13 @@ static struct span *block_span(phys_addr_t pa)
 static void free_block(struct span *span, unsigned index)
 {
 	pagemap_entry_t entry = pagemap_entry_of(span);
-	uint64_t *word = &span->used[index / 64];
+	uint64_t word = index / 64;
 	bool done = false;
 
 	port_pin();
-	if (atomic_load_relaxed(&span->cpu) == port_cpu() && bit_of(*word, index) &&
-	    !span_needs_care(&entry, index)) {
-		if (cpu_local_and(word, all_but(index)))
+	if (atomic_load_relaxed(&span->cpu) == port_cpu() &&
+	    span_bit_is_enough(&entry, index, &word)) {
+		if (cpu_local_and(&span->used[word], all_but(index)))
 			mcache_word_empty(NULL, entry);
 		done = true;
 	}

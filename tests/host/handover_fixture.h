@@ -50,6 +50,7 @@ static void actor_irq_restore(unsigned long flags);
 /* What is compiled twice must not meet the other copy. */
 #define class_cpu_alloc ho_class_cpu_alloc
 #define class_cpu_free ho_class_cpu_free
+#define cpu_heaps ho_cpu_heaps
 #define empty_mcache ho_empty_mcache
 #define inner_pages_alloc ho_inner_pages_alloc
 #define inner_pages_free ho_inner_pages_free
@@ -62,7 +63,6 @@ static void actor_irq_restore(unsigned long flags);
 #define mcache_flush ho_mcache_flush
 #define mcache_flush_class ho_mcache_flush_class
 #define mcache_free ho_mcache_free
-#define mcache_heap ho_mcache_heap
 #define mcache_hide ho_mcache_hide
 #define mcache_init ho_mcache_init
 #define mcache_init_cpu ho_mcache_init_cpu

@@ -53,7 +53,7 @@ static int try_free(void *object)
 
 	if (!span->magic)
 		return MM_DOUBLE_FREE;
-	if (span_free_quickly(pagemap_entry_of(span), pa, object, false))
+	if (span_free_quickly(pagemap_entry_of(span), object, false))
 		return -1;
 	return mcache_free(span, (unsigned)((pa - span->base) / span->size));
 }
@@ -95,8 +95,11 @@ static void reset(void)
 	for (unsigned c = 0; c < CLASSES; c++) {
 		span_class_init(&class[c], sizes[c], 1, PAGE_SIZE);
 		class[c].cpu = class_cpus[c];
-		for (unsigned cpu = 0; cpu < CPUS; cpu++)
+		for (unsigned cpu = 0; cpu < CPUS; cpu++) {
 			class_cpus[c][cpu] = &class_cpu[c][cpu];
+			for (unsigned i = 0; i < MM_NR_CONTEXTS; i++)
+				class_cpu[c][cpu].window[i].taken = ~0ULL;
+		}
 	}
 	for (unsigned cpu = 0; cpu < CPUS; cpu++) {
 		memset(&cpu_heaps[cpu], 0, sizeof(cpu_heaps[cpu]));

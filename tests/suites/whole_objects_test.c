@@ -47,6 +47,20 @@ static void free_all(struct link **list)
 	}
 }
 
+static void take_frames(struct link **list, gfp_t gfp)
+{
+	for (struct link *l; (l = alloc_pages_exact(FRAME_SIZE, gfp)); *list = l)
+		l->next = *list;
+}
+
+static void free_frames(struct link **list)
+{
+	for (struct link *l; (l = *list);) {
+		*list = l->next;
+		free_pages_exact(l, FRAME_SIZE);
+	}
+}
+
 static void skip_huge(struct kunit *test, const struct mm_stats *stats)
 {
 	if (stats->ram_bytes > EXHAUST_MAX)
@@ -61,21 +75,17 @@ static void to_the_last_frame_and_back(struct kunit *test)
 	books_open(&before);
 	skip_huge(test, &before);
 	for (unsigned round = 0; round < 10; round++) {
-		struct link *frames = NULL, *l;
+		struct link *frames = NULL;
 
 		for (size_t size = 4 * MIB; size >= 8; size /= 2)
 			take_all(&list, size);
 		/* What is kept for those who cannot wait goes last. */
-		for (; (l = alloc_pages_exact(FRAME_SIZE, GFP_ATOMIC)); frames = l)
-			l->next = frames;
+		take_frames(&frames, GFP_ATOMIC);
 		mm_stats(&full);
 		KUNIT_EXPECT_EQ(test, full.frames_free, 0);
 		KUNIT_EXPECT_NULL(test, kmalloc(8, GFP_KERNEL));
 		KUNIT_EXPECT_NULL(test, kmalloc(8192, GFP_ATOMIC));
-		while ((l = frames)) {
-			frames = l->next;
-			free_pages_exact(l, FRAME_SIZE);
-		}
+		free_frames(&frames);
 		free_all(&list);
 		books_close(test, &before);
 	}
@@ -97,17 +107,20 @@ static void caches_give_way(struct kunit *test)
 	mm_set_reserves(0);
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t want = MAX(sizes[i] / 2, FRAME_SIZE);
-		struct link *some = NULL;
+		struct link *some = NULL, *frames = NULL;
 		void *p;
 
 		take_some(&some, sizes[i], 40);
 		for (size_t size = 4 * MIB; size >= 8; size /= 2)
 			take_all(&list, size);
+		/* Single ones make no span. */
+		take_frames(&frames, GFP_KERNEL);
 		KUNIT_EXPECT_NULL(test, alloc_pages_exact(want, GFP_KERNEL));
 		free_all(&some);
 		p = alloc_pages_exact(want, GFP_KERNEL);
 		KUNIT_EXPECT_NOT_NULL_MSG(test, p, "%zu bytes", sizes[i]);
 		free_pages_exact(p, want);
+		free_frames(&frames);
 		free_all(&list);
 	}
 	mm_set_reserves(256);
