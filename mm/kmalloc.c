@@ -28,7 +28,8 @@ static_assert(KMALLOC_WINDOW(1) == 2 * sizeof(struct window), "slab.h knows the 
 
 #define SPAN_CLASS(class, noscan) (2 * (class) + !!(noscan))
 
-static uint64_t large_allocs, failed_calls;
+static uint64_t large_allocs;
+static uint64_t failed_objects;
 
 uint64_t kmalloc_large_allocs(void)
 {
@@ -37,7 +38,7 @@ uint64_t kmalloc_large_allocs(void)
 
 uint64_t kmalloc_failed_calls(void)
 {
-	return atomic_load_relaxed(&failed_calls);
+	return atomic_load_relaxed(&failed_objects);
 }
 
 static void *alloc_large(size_t size, size_t align, gfp_t gfp)
@@ -88,7 +89,7 @@ static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t 
 	if (!object) {
 		if (gfp & __GFP_NOFAIL)
 			mm_panic("out of memory: %zu bytes, flags 0x%x", size, gfp);
-		(void)atomic_fetch_add(&failed_calls, 1);
+		(void)atomic_fetch_add(&failed_objects, 1);
 		return NULL;
 	}
 	if (gfp & __GFP_ZERO)

@@ -36,6 +36,11 @@ static pagemap_entry_t *entry_at(pagemap_entry_t *block, phys_addr_t pa)
 	return &block[pa >> PAGE_SHIFT & (BLOCK_ENTRIES - 1)];
 }
 
+static pagemap_entry_t pagemap_entry(const struct span *span)
+{
+	return (pagemap_entry_t)((uintptr_t)span - (uintptr_t)&null_span);
+}
+
 struct span *pagemap_find(phys_addr_t pa)
 {
 	pagemap_entry_t **slot = pa >> ARENA_PHYS_BITS ? NULL : block_slot(pa);
@@ -116,7 +121,7 @@ void pagemap_forget(struct arena *arena)
 
 bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
 {
-	pagemap_entry_t entry = (char *)span - (char *)&null_span;
+	pagemap_entry_t entry = pagemap_entry(span);
 
 	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE) {
 		pagemap_entry_t *block = get_block(at);
@@ -132,7 +137,7 @@ bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
 
 void pagemap_clear(phys_addr_t pa, size_t npages)
 {
-	pagemap_entry_t gone = (char *)&gone_span - (char *)&null_span;
+	pagemap_entry_t gone = pagemap_entry(&gone_span);
 
 	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE)
 		atomic_store(entry_at(atomic_load(block_slot(at)), at), gone);
