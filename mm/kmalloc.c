@@ -87,7 +87,7 @@ static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t 
 	if (!object)
 		return kmalloc_failed(size, gfp);
 	if (gfp & __GFP_ZERO)
-		memset(object, 0, ksize(object));
+		memset(object, 0, kmalloc_size(object));
 	return object;
 }
 
@@ -181,7 +181,7 @@ void kfree(const void *p)
 		free_odd(p, 0, __builtin_return_address(0));
 }
 
-size_t ksize(const void *p)
+size_t kmalloc_size(const void *p)
 {
 	struct span *span;
 
@@ -191,6 +191,33 @@ size_t ksize(const void *p)
 	if (span->class == &tiny_class)
 		return tiny_size(span, virt_to_phys(p));
 	return span->class ? span->size : span->size * PAGE_SIZE;
+}
+
+/*
+ * Does an object start there, and does its span say that it is handed out? What is in
+ * a window looks so as well: another CPU could not tell without its lock.
+ */
+static bool is_object(struct span *span, phys_addr_t pa)
+{
+	uint64_t product = (pa - span->base) * span->magic;
+	unsigned index = (unsigned)(product >> 32);
+
+	if (span->class == &tiny_class)
+		return tiny_holds(span, pa);
+	if (!span->magic)
+		return pa == span->base && atomic_load(&span->cpu) == SPAN_LARGE;
+	return (uint32_t)product < span->magic &&
+	       bit_of(atomic_load_relaxed(&span->used[index / 64]), index) &&
+	       !bit_of(atomic_load_relaxed(&span_remote(span)[index / 64]), index) &&
+	       !span_is_stacked(span, index);
+}
+
+size_t ksize(const void *p)
+{
+	if (!p || p == zerobase || likely(is_object(pagemap_find(virt_to_phys(p)), virt_to_phys(p))))
+		return kmalloc_size(p);
+	mm_report_misuse(MM_INVALID_QUERY, p, 0, __builtin_return_address(0));
+	return 0;
 }
 
 /* Would @size have got an object of this span: of the same class, or as many pages? */

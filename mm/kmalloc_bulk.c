@@ -68,6 +68,6 @@ size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 		return 0;
 	}
 	for (size_t i = 0; gfp & __GFP_ZERO && i < n; i++)
-		memset(p[i], 0, ksize(p[i]));
+		memset(p[i], 0, kmalloc_size(p[i]));
 	return n;
 }

@@ -15,6 +15,7 @@ enum mm_misuse {
 	MM_PAGE_DOUBLE_FREE,	/* frames that are free already */
 	MM_PAGE_INVALID_FREE,	/* no run of frames starts here */
 	MM_PAGE_WRONG_SIZE,	/* a run of frames, freed with another length */
+	MM_INVALID_QUERY,	/* ksize() of what is no object, or not handed out */
 	MM_MISUSE_KINDS
 };
 
