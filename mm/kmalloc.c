@@ -13,6 +13,7 @@
 
 #include "lib/string.h"
 #include "mm/fault.h"
+#include "mm/guard.h"
 #include "mm/kmalloc.h"
 #include "mm/large.h"
 #include "mm/log.h"
@@ -63,6 +64,12 @@ void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
 	unsigned index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
 
+	if (guard_is_due()) {
+		void *object = guard_alloc(size, gfp, align);
+
+		if (object)
+			return object;
+	}
 	if (unlikely(!class))
 		return large_alloc(size, align, gfp);
 	if (unlikely(gfp & GFP_PLACE || gfp_has_node(gfp)))
@@ -134,6 +141,8 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 		return large_free(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_free(span, pa);
+	if (span->class == &guard_class)
+		return guard_free(span, pa);
 	if (!span->magic)
 		return large_freed(span, pa);
 	product = (pa - span->base) * span->magic;
@@ -204,6 +213,8 @@ static bool is_object(struct span *span, phys_addr_t pa)
 
 	if (span->class == &tiny_class)
 		return tiny_holds(span, pa);
+	if (span->class == &guard_class)
+		return guard_holds(span, pa);
 	if (!span->magic)
 		return pa == span->base && atomic_load(&span->cpu) == SPAN_LARGE;
 	return (uint32_t)product < span->magic &&
@@ -232,6 +243,8 @@ static bool size_fits(const void *p, size_t size)
 		return size && (size - 1) / PAGE_SIZE + 1 == span->size;
 	if (class == &tiny_class)
 		return size == tiny_size(span, virt_to_phys(p));
+	if (class == &guard_class)
+		return size == span->size;
 	if (class->cache)
 		return size && size <= span->size;
 	return kmalloc_class(size) == class->index / 2;

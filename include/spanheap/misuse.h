@@ -16,14 +16,17 @@ enum mm_misuse {
 	MM_PAGE_INVALID_FREE,	/* no run of frames starts here */
 	MM_PAGE_WRONG_SIZE,	/* a run of frames, freed with another length */
 	MM_INVALID_QUERY,	/* ksize() of what is no object, or not handed out */
+	MM_WRITE_BESIDE,	/* a write beside a guarded object (guard.h) */
+	MM_WRITE_AFTER_FREE,	/* a write into a guarded object after it was freed */
 	MM_MISUSE_KINDS
 };
 
 /**
  * struct mm_misuse_report - one finding.
  * @kind: what was done
- * @addr: with which address
- * @caller: by whom: return address of the public call
+ * @addr: with which address; that of the written byte, where one was
+ * @caller: by whom: return address of the public call; NULL if what was done is found
+ *	later
  * @size: size the caller gave, or 0
  * @cpu: on which CPU
  */

@@ -125,15 +125,15 @@ static void live_at_destroy(void)
 }
 
 const struct misuse free_misuses[] = {
-	{ 1, FOUND, "double free, back to back", back_to_back },
-	{ 2, FOUND, "double free, others in between", others_in_between },
-	{ 3, FOUND, "double free racing from another CPU", racing_cpus },
-	{ 4, FOUND, "free of an address never owned", never_owned },
-	{ 5, FOUND, "free of a slot never handed out", never_handed_out },
-	{ 6, FOUND, "free of an interior pointer", interior },
-	{ 7, FOUND, "free with wrong size", wrong_size },
-	{ 8, FOUND, "free to the wrong cache", wrong_cache },
-	{ 24, FOUND, "query of a bad pointer", query },
-	{ 25, FOUND, "objects still live at cache destroy", live_at_destroy },
+	{ 1, FOUND, FOUND, "double free, back to back", back_to_back },
+	{ 2, FOUND, FOUND, "double free, others in between", others_in_between },
+	{ 3, FOUND, FOUND, "double free racing from another CPU", racing_cpus },
+	{ 4, FOUND, FOUND, "free of an address never owned", never_owned },
+	{ 5, FOUND, FOUND, "free of a slot never handed out", never_handed_out },
+	{ 6, FOUND, FOUND, "free of an interior pointer", interior },
+	{ 7, FOUND, FOUND, "free with wrong size", wrong_size },
+	{ 8, FOUND, NOT_RUN, "free to the wrong cache", wrong_cache },
+	{ 24, FOUND, FOUND, "query of a bad pointer", query },
+	{ 25, FOUND, NOT_RUN, "objects still live at cache destroy", live_at_destroy },
 	{ 0 },
 };

@@ -112,12 +112,12 @@ LEGAL_USE(pages_by_other_names)
 LEGAL_USE(tiny_neighbours)
 
 const struct misuse legal_uses[] = {
-	{ 101, LEGAL, "free of nothing", run_nothing },
-	{ 102, LEGAL, "the same address again and again", run_same_address },
-	{ 103, LEGAL, "free on another CPU", run_on_another_cpu },
-	{ 104, LEGAL, "all of ksize() written, then freed with its size", run_to_the_brim },
-	{ 105, LEGAL, "kfree() of a cache's object", run_cache_object_by_kfree },
-	{ 106, LEGAL, "frames by one name, freed by another", run_pages_by_other_names },
-	{ 107, LEGAL, "tiny objects that share a block", run_tiny_neighbours },
+	{ 101, LEGAL, LEGAL, "free of nothing", run_nothing },
+	{ 102, LEGAL, LEGAL, "the same address again and again", run_same_address },
+	{ 103, LEGAL, LEGAL, "free on another CPU", run_on_another_cpu },
+	{ 104, LEGAL, LEGAL, "all of ksize() written, then freed with its size", run_to_the_brim },
+	{ 105, LEGAL, LEGAL, "kfree() of a cache's object", run_cache_object_by_kfree },
+	{ 106, LEGAL, LEGAL, "frames by one name, freed by another", run_pages_by_other_names },
+	{ 107, LEGAL, LEGAL, "tiny objects that share a block", run_tiny_neighbours },
 	{ 0 },
 };

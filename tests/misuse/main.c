@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <kernel/task.h>
+#include <spanheap/guard.h>
 #include <spanheap/page.h>
 #include <spanheap/slab.h>
 #include <spanheap/stats.h>
@@ -19,6 +20,8 @@
 
 #define RAM (256UL << 20)
 #define NCPUS 2
+#define SLOTS 64
+#define LARGEST (128UL << 10)
 #define TIME_LIMIT 60
 
 enum { EXIT_BROKEN = 2, EXIT_USAGE = 3 };
@@ -26,9 +29,16 @@ enum { EXIT_BROKEN = 2, EXIT_USAGE = 3 };
 static const struct misuse *const tables[] = { free_misuses, bounds_misuses, stale_misuses,
 					       page_misuses, call_misuses,   legal_uses };
 static const char *const fate_name[] = {
-	[FOUND] = "found",   [HARMLESS] = "harmless", [UNSEEN] = "unseen",
-	[LEGAL] = "legal",   [KERNEL] = "kernel",
+	[NOT_RUN] = "-",     [FOUND] = "found", [HARMLESS] = "harmless",
+	[UNSEEN] = "unseen", [LEGAL] = "legal", [KERNEL] = "kernel",
 };
+
+static bool guarded;
+
+bool is_guarded(void)
+{
+	return guarded;
+}
 
 void expect(const char *fmt, ...)
 {
@@ -140,17 +150,21 @@ static void start_machine(void)
 	require(!memblock_add(FRAME_SIZE, RAM - FRAME_SIZE, NUMA_NO_NODE));
 	require(!mm_init());
 	require(!host_start_cpus(NCPUS));
+	if (guarded)
+		require(!mm_guard_start(SLOTS, LARGEST, 1));
 }
 
 int main(int argc, char **argv)
 {
-	unsigned wanted = argc == 2 ? (unsigned)strtoul(argv[1], NULL, 10) : 0;
+	bool list = argc == 2 && !strcmp(argv[1], "--list");
+	unsigned wanted = argc > 1 ? (unsigned)strtoul(argv[argc - 1], NULL, 10) : 0;
 
+	guarded = argc == 3 && !strcmp(argv[1], "guard");
 	for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
 		for (const struct misuse *m = tables[t]; m->number; m++) {
-			if (argc == 2 && !strcmp(argv[1], "--list"))
-				printf("%u\t%s\t%s\t%s\n", m->number, fate_name[m->fate], m->what,
-				       m->kernel_case ?: "");
+			if (list)
+				printf("%u\t%s\t%s\t%s\t%s\n", m->number, fate_name[m->fate],
+				       fate_name[m->guarded], m->what, m->kernel_case ?: "");
 			if (m->number != wanted || !m->run)
 				continue;
 			start_machine();
@@ -159,5 +173,5 @@ int main(int argc, char **argv)
 			return 0;
 		}
 	}
-	return wanted ? EXIT_USAGE : 0;
+	return list ? 0 : EXIT_USAGE;
 }

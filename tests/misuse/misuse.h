@@ -3,7 +3,8 @@
  * Programs that misuse the memory manager, one per class of misuse.
  *
  *	spanheap-misuse 7	runs the program of class 7
- *	spanheap-misuse --list	the table: number, what becomes of it, what it is
+ *	spanheap-misuse guard 7	the same, with every object guarded
+ *	spanheap-misuse --list	the table: number, what becomes of it both times, what it is
  *
  * A program says first what must be reported, address included, and does it then.
  * It ends in that report, or shows that nothing has come of it, or gets away with
@@ -16,23 +17,26 @@
 
 /**
  * enum fate - what becomes of a misuse.
+ * @NOT_RUN: guarding objects changes nothing of it
  * @FOUND: reported
  * @HARMLESS: without effect, by the way the manager is made
  * @UNSEEN: neither
  * @LEGAL: no misuse, although it may look like one: not a word of it
  * @KERNEL: FOUND, by a case of the in-kernel suites that dies of it
  */
-enum fate { FOUND, HARMLESS, UNSEEN, LEGAL, KERNEL };
+enum fate { NOT_RUN, FOUND, HARMLESS, UNSEEN, LEGAL, KERNEL };
 
 /**
  * struct misuse - a program.
  * @number: of the class; legal ones count from 101
+ * @fate: with what is always on
+ * @guarded: with every object guarded
  * @what: the class in words
  * @run: does it. Of KERNEL the case's name
  */
 struct misuse {
 	unsigned number;
-	enum fate fate;
+	enum fate fate, guarded;
 	const char *what;
 	void (*run)(void);
 	const char *kernel_case;
@@ -44,6 +48,9 @@ extern const struct misuse free_misuses[], bounds_misuses[], stale_misuses[], pa
 
 /** expect() - from here on the report must come that starts with this text. */
 __attribute__((format(printf, 1, 2))) void expect(const char *fmt, ...);
+
+/** is_guarded() - does this run guard objects? */
+bool is_guarded(void);
 
 /** require() - the program itself works as it should; else it ends as broken. */
 #define require(condition) require_that(condition, #condition)

@@ -44,8 +44,8 @@ static void wrong_order(void)
 }
 
 const struct misuse page_misuses[] = {
-	{ 26, FOUND, "page freed twice", twice },
-	{ 27, UNSEEN, "page written after free", write_after_free },
-	{ 28, FOUND, "page freed with the wrong order", wrong_order },
+	{ 26, FOUND, NOT_RUN, "page freed twice", twice },
+	{ 27, UNSEEN, NOT_RUN, "page written after free", write_after_free },
+	{ 28, FOUND, NOT_RUN, "page freed with the wrong order", wrong_order },
 	{ 0 },
 };

@@ -4,7 +4,8 @@
 
     run.py <spanheap-misuse> [<kernel.elf>]
 
-What counts is the report: a program says which it expects before it does anything
+Each runs twice where that makes a difference: with what is always on, and with every
+object guarded (<spanheap/guard.h>). What counts is the report: a program says which it expects before it does anything
 wrong. The table in the program says of each class whether it is found; a class that
 is not found although the table says so, or is found although it does not, is a
 failure, as is any word about a legal use. Without a kernel its classes are left out.
@@ -25,9 +26,10 @@ ORDER = {"found": 0, "kernel": 0, "harmless": 1, "unseen": 2, "legal": 3}
 
 
 class Program:
-    def __init__(self, line, binary, kernel):
-        number, self.fate, self.what, self.case = line.rstrip("\n").split("\t")
-        self.number, self.binary, self.kernel = int(number), binary, kernel
+    def __init__(self, line, binary, kernel, guarded):
+        number, always, with_guard, self.what, self.case = line.rstrip("\n").split("\t")
+        self.fate = with_guard if guarded else always
+        self.number, self.binary, self.kernel, self.guarded = int(number), binary, kernel, guarded
         self.report = self.problem = None
 
     def _boot(self):
@@ -42,7 +44,8 @@ class Program:
         return "broken"
 
     def _process(self):
-        done = subprocess.run([self.binary, str(self.number)], stdout=subprocess.PIPE,
+        done = subprocess.run([self.binary] + ["guard"] * self.guarded + [str(self.number)],
+                              stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=120)
         lines = done.stdout.decode(errors="replace").splitlines()
         expected = [l.removeprefix("expect: ") for l in lines if l.startswith("expect: ")]
@@ -83,25 +86,36 @@ class Program:
         return f"{name}\t{self.number}\t{self.what}" + (f"\t{self.report}" if self.report else "")
 
 
+def caught(programs):
+    """Classes that were reported, or had no effect."""
+    return {p.number for p in programs if p.good and p.fate in ("found", "kernel", "harmless")}
+
+
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     binary, kernel = sys.argv[1], sys.argv[2] if len(sys.argv) == 3 else None
     table = subprocess.run([binary, "--list"], stdout=subprocess.PIPE, check=True, text=True)
-    programs = [Program(l, binary, kernel) for l in table.stdout.splitlines()]
-    if sorted(p.number for p in programs if p.number <= 100) != list(range(1, CLASSES + 1)):
+    lines = table.stdout.splitlines()
+    programs = [Program(l, binary, kernel, guarded) for guarded in (False, True) for l in lines]
+    if sorted(p.number for p in programs[:len(lines)] if p.number <= 100) != \
+            list(range(1, CLASSES + 1)):
         sys.exit(f"misuse: the table does not have the classes 1 to {CLASSES}, each once")
-    programs = [p for p in programs if kernel or p.fate != "kernel"]
+    programs = [p for p in programs if p.fate in ORDER and (kernel or p.fate != "kernel")]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(Program.run, programs))
-    for p in sorted(programs, key=lambda p: (ORDER[p.fate], p.number)):
-        print(p.line())
-    count = {fate: sum(p.fate == fate and p.good for p in programs) for fate in ORDER}
-    found, bad = count["found"] + count["kernel"], sum(not p.good for p in programs)
-    print(f"legal uses: {count['legal']} of {sum(p.fate == 'legal' for p in programs)} silent")
-    print(f"reported: {found}, harmless by design: {count['harmless']}, "
-          f"not found: {count['unseen']}, not as the table says: {bad}")
-    print(f"classes found: {found + count['harmless']} of {CLASSES}")
+    for guarded in (False, True):
+        print(f"--- {'every object guarded' if guarded else 'always on'}")
+        for p in sorted(programs, key=lambda p: (ORDER[p.fate], p.number)):
+            if p.guarded == guarded:
+                print(p.line())
+    bad = sum(not p.good for p in programs)
+    print(f"legal uses: {sum(p.fate == 'legal' and p.good for p in programs)} of "
+          f"{sum(p.fate == 'legal' for p in programs)} silent; "
+          f"programs that did not end as the table says: {bad}")
+    always = caught(p for p in programs if not p.guarded)
+    print(f"with what is always on: {len(always)} of {CLASSES}")
+    print(f"classes found: {len(always | caught(programs))} of {CLASSES}")
     sys.exit(bad > 0)
 
 

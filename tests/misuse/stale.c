@@ -11,11 +11,19 @@
 #define SIZE 64
 #define LARGE (100UL << 10)
 
+/* Found when the slot's turn comes again. */
+static void expect_late(const void *p, size_t size)
+{
+	if (is_guarded())
+		expect("panic: write after free: address %p size %zu ", p, size);
+}
+
 static void write_small(void)
 {
 	char *p = take(SIZE);
 
 	kfree(p);
+	expect_late(p, SIZE);
 	memset(opaque(p), 0x66, SIZE);
 	heap_works();
 }
@@ -25,6 +33,10 @@ static void read_small(void)
 	char *p = take(SIZE);
 
 	kfree(p);
+	if (is_guarded()) {
+		require(*(volatile char *)opaque(p) != 0x11);
+		harmless("a freed object does not read as what it was");
+	}
 	require(*(volatile char *)opaque(p) == 0x11);
 	heap_works();
 }
@@ -34,6 +46,7 @@ static void large(void)
 	char *p = take(LARGE);
 
 	kfree(p);
+	expect_late(p, LARGE);
 	memset(opaque(p), 0x66, LARGE);
 	heap_works();
 }
@@ -87,22 +100,26 @@ static void uninitialised(void)
 	char *p = take(SIZE), *q;
 
 	kfree(p);
-	for (unsigned i = 0; i < 64; i++) {
+	for (unsigned i = 0; i < 60; i++) {
 		q = kmalloc(SIZE, GFP_KERNEL);
 		require(q);
-		if (q == p)
+		if (is_guarded())
+			require(!*(volatile char *)q);
+		else if (q == p)
 			require(*(volatile char *)q == 0x11);
 	}
+	if (is_guarded())
+		harmless("a fresh object reads as zeroes");
 	heap_works();
 }
 
 const struct misuse stale_misuses[] = {
-	{ 15, UNSEEN, "use after free, write, small", write_small },
-	{ 16, UNSEEN, "use after free, read, small", read_small },
-	{ 17, UNSEEN, "use after free, large object", large },
-	{ 18, HARMLESS, "free-list link overwritten", free_list },
-	{ 19, HARMLESS, "span metadata overwritten", metadata },
-	{ 20, UNSEEN, "address reused by another type or size", another_type },
-	{ 21, UNSEEN, "uninitialised read of heap memory", uninitialised },
+	{ 15, UNSEEN, FOUND, "use after free, write, small", write_small },
+	{ 16, UNSEEN, HARMLESS, "use after free, read, small", read_small },
+	{ 17, UNSEEN, FOUND, "use after free, large object", large },
+	{ 18, HARMLESS, NOT_RUN, "free-list link overwritten", free_list },
+	{ 19, HARMLESS, NOT_RUN, "span metadata overwritten", metadata },
+	{ 20, UNSEEN, NOT_RUN, "address reused by another type or size", another_type },
+	{ 21, UNSEEN, HARMLESS, "uninitialised read of heap memory", uninitialised },
 	{ 0 },
 };
