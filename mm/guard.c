@@ -119,7 +119,7 @@ static void append_late(void)
 	}
 }
 
-static struct guard_slot *take_slot(void)
+static struct guard_slot *first_slot(void)
 {
 	struct guard_slot *slot;
 	unsigned long flags;
@@ -154,7 +154,7 @@ static void give_slot(struct guard_slot *slot)
 /* ---- Objects ---- */
 
 /* As kmalloc() aligns. */
-static size_t object_align(size_t size, size_t align)
+static size_t guarded_align(size_t size, size_t align)
 {
 	return MAX(align, is_pow2(size) ? MAX(size, 8UL) : size < 16 ? 8 : 16);
 }
@@ -171,18 +171,18 @@ void *guard_alloc(size_t size, gfp_t gfp, size_t align)
 	struct guard_slot *slot;
 	char *damaged;
 
-	align = object_align(size, align);
+	align = guarded_align(size, align);
 	if (gfp & (GFP_DMA | GFP_DMA32 | __GFP_THISNODE) || gfp_has_node(gfp) || !is_chosen() ||
 	    size + BEHIND_MIN > guard.room || align > guard.room)
 		return NULL;
-	slot = take_slot();
+	slot = first_slot();
 	if (!slot)
 		return NULL;
 	damaged = find_other(slot->start, slot->start + guard.room, FREED);
 	report_damage(MM_WRITE_AFTER_FREE, damaged, slot);
 	slot->size = size;
-	slot->object = (char *)round_down((uintptr_t)slot->start + guard.room - BEHIND_MIN - size,
-					  align);
+	slot->object =
+		(char *)round_down((uintptr_t)slot->start + guard.room - BEHIND_MIN - size, align);
 	slot->span.size = (uint32_t)size;
 	paint_beside(slot);
 	memset(slot->object, 0, size);
@@ -242,8 +242,8 @@ static size_t table_frames(size_t nslots)
 static int note_place(phys_addr_t base, uint64_t size, enum mem_state s, void *arg)
 {
 	struct run_wanted *want = arg;
-	phys_addr_t at = base + size >= want->n ? round_down(base + size - want->n, want->align)
-						: 0;
+	phys_addr_t at =
+		base + size >= want->n ? round_down(base + size - want->n, want->align) : 0;
 
 	if (s == MEM_RESERVED && size >= want->n && at >= base)
 		want->lo = at;
@@ -251,7 +251,7 @@ static int note_place(phys_addr_t base, uint64_t size, enum mem_state s, void *a
 }
 
 /* Claim memory for the slots. */
-static int claim(void)
+static int claim_slots(void)
 {
 	struct run_wanted want = { .n = guard.size,
 				   .align = MAX(2 * guard.room, CHUNK_SIZE),
@@ -317,7 +317,7 @@ int mm_guard_start(size_t nslots, size_t largest, unsigned one_in)
 	if (!guard.slot)
 		return -ENOMEM;
 	guard.nslots = nslots;
-	if (claim()) {
+	if (claim_slots()) {
 		metaframe_free_run(guard.slot, table_frames(nslots));
 		guard.slot = NULL;
 		return -ENOMEM;

@@ -225,7 +225,9 @@ static bool is_object(struct span *span, phys_addr_t pa)
 
 size_t ksize(const void *p)
 {
-	if (!p || p == zerobase || likely(is_object(pagemap_find(virt_to_phys(p)), virt_to_phys(p))))
+	phys_addr_t pa = virt_to_phys(p);
+
+	if (!p || p == zerobase || likely(is_object(pagemap_find(pa), pa)))
 		return kmalloc_size(p);
 	mm_report_misuse(MM_INVALID_QUERY, p, 0, __builtin_return_address(0));
 	return 0;

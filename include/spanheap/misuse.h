@@ -40,7 +40,7 @@ struct mm_misuse_report {
 /**
  * mm_set_misuse_handler() - who is told.
  * @fn: runs in the context of the offender with no lock of mm held; after it
- *	returns the wrong call has had no effect. NULL, the default: panic.
+ *	returns a wrong free has had no effect. NULL, the default: panic.
  */
 void mm_set_misuse_handler(void (*fn)(const struct mm_misuse_report *));
 

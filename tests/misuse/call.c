@@ -71,6 +71,7 @@ const struct misuse call_misuses[] = {
 	{ 22, FOUND, FOUND, "zero-size object dereferenced", zero_size },
 	{ 23, FOUND, FOUND, "count x size overflow, absurd size", absurd_size },
 	{ 29, HARMLESS, HARMLESS, "allocation in a forbidden context", forbidden_context },
-	{ 30, KERNEL, NOT_RUN, "stack runs into the next object", NULL, "task.stack_overflow_is_caught" },
+	{ 30, KERNEL, NOT_RUN, "stack runs into the next object", NULL,
+	  "task.stack_overflow_is_caught" },
 	{ 0 },
 };

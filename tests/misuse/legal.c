@@ -97,10 +97,10 @@ static void end_well(void (*fn)(void))
 	heap_works();
 }
 
-#define LEGAL_USE(fn)                                                                              \
-	static void run_##fn(void)                                                                 \
-	{                                                                                          \
-		end_well(fn);                                                                      \
+#define LEGAL_USE(fn)              \
+	static void run_##fn(void) \
+	{                          \
+		end_well(fn);      \
 	}
 
 LEGAL_USE(nothing)

@@ -5,10 +5,11 @@
     run.py <spanheap-misuse> [<kernel.elf>]
 
 Each runs twice where that makes a difference: with what is always on, and with every
-object guarded (<spanheap/guard.h>). What counts is the report: a program says which it expects before it does anything
-wrong. The table in the program says of each class whether it is found; a class that
-is not found although the table says so, or is found although it does not, is a
-failure, as is any word about a legal use. Without a kernel its classes are left out.
+object guarded (<spanheap/guard.h>). What counts is the report: a program says which
+it expects before it does anything wrong. The table in the program says of each class
+whether it is found; a class that is not found although the table says so, or is found
+although it does not, is a failure, as is any word about a legal use. Without a kernel
+its classes are left out.
 """
 import concurrent.futures
 import os
