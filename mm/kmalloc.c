@@ -83,13 +83,10 @@ void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 {
 	void *object = NULL;
-	bool spared;
+	bool spared = mm_fail_spare(gfp);
 
-	if (!size)
-		return zerobase;
-	spared = mm_fail_spare(gfp);
 	if (!mm_should_fail(gfp))
-		object = kmalloc_inner(size, gfp, align);
+		object = size ? kmalloc_inner(size, gfp, align) : zerobase;
 	mm_fail_resume(spared);
 	if (!object)
 		return kmalloc_failed(size, gfp);
