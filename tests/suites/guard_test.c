@@ -97,7 +97,7 @@ static void others_are_as_always(struct kunit *test)
 	void *p[SLOTS + 4], *large, *low;
 
 	start(test, 1);
-	large = kmalloc_any(LARGEST + 1, GFP_KERNEL);
+	large = kmalloc_any(2 * LARGEST + 1, GFP_KERNEL);
 	low = kmalloc_any(64, GFP_DMA);
 	KUNIT_EXPECT_EQ(test, mm_guard_live(), 0);
 	for (unsigned i = 0; i < SLOTS + 4; i++) {
