@@ -55,7 +55,7 @@ static unsigned some_cpu(unsigned i)
 {
 	static const unsigned at[] = { 0, 1, 2, 3 };
 
-	return i < ARRAY_SIZE(at) ? at[i] : PORT_POSSIBLE_CPUS - 1;
+	return i < ARRAY_SIZE(at) && at[i] < PORT_POSSIBLE_CPUS ? at[i] : PORT_POSSIBLE_CPUS - 1;
 }
 
 #define SOME_CPUS 5
