@@ -19,6 +19,7 @@
 #include "lib/string.h"
 #include "mm/fault.h"
 #include "mm/guard.h"
+#include "mm/kmalloc.h"
 #include "mm/memmap.h"
 #include "mm/metaframe.h"
 #include "mm/misuse.h"
@@ -166,7 +167,7 @@ static bool is_chosen(void)
 	return one_in == 1 || (one_in && atomic_fetch_add(&guard.turn, 1) % one_in == 0);
 }
 
-void *guard_alloc(size_t size, gfp_t gfp, size_t align)
+static void *guard_alloc(size_t size, gfp_t gfp, size_t align)
 {
 	struct guard_slot *slot;
 	char *damaged;
@@ -190,6 +191,13 @@ void *guard_alloc(size_t size, gfp_t gfp, size_t align)
 	(void)atomic_fetch_add(&guard.bytes, size);
 	atomic_store(&slot->live, 1);
 	return slot->object;
+}
+
+void *kmalloc_guarded(size_t size, gfp_t gfp, size_t align)
+{
+	void *object = guard_alloc(size, gfp, align);
+
+	return object ? object : kmalloc_inner(size, gfp, align);
 }
 
 int guard_free(struct span *span, phys_addr_t pa)

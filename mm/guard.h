@@ -15,10 +15,7 @@
 extern struct span_class guard_class;
 extern uint32_t guard_one_in;
 
-/** guard_alloc() - a guarded object; NULL: not its turn, or no room. Any context. */
-void *guard_alloc(size_t size, gfp_t gfp, size_t align);
-
-/** guard_is_due() - might the next request be guarded? */
+/** guard_is_due() - might the next request be guarded? Then kmalloc_guarded() is for it. */
 static inline bool guard_is_due(void)
 {
 	return unlikely(atomic_load_relaxed(&guard_one_in));

@@ -3,6 +3,7 @@
 #include "lib/string.h"
 #include "mm/bulk.h"
 #include "mm/fault.h"
+#include "mm/guard.h"
 #include "mm/kmalloc.h"
 #include "mm/mcache.h"
 #include "mm/numa.h"
@@ -40,7 +41,8 @@ static size_t fill_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 			done += take_some(size, n - done, p + done);
 		if (done == n)
 			break;
-		p[done] = kmalloc_inner(size, gfp, 1);
+		p[done] = guard_is_due() ? kmalloc_guarded(size, gfp, 1) :
+					   kmalloc_inner(size, gfp, 1);
 		if (!p[done])
 			break;
 		done++;
