@@ -33,7 +33,7 @@ LAYERS = [
     ("lib/", [STDC, SPANHEAP, r"lib/.*"]),
     ("mm/", [STDC, SPANHEAP, r"lib/.*", r"mm/.*"]),
     ("include/kernel/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*"]),
-    ("include/kunit/", [STDC, r"kunit/.*"]),
+    ("include/kunit/", [STDC, r"lib/string\.h", r"kunit/.*"]),
     ("arch/x86_64/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*", r"arch/x86_64/.*"]),
     ("boot/efi/", [STDC, r"efi(lib)?\.h", r"kernel/(boot_info|image)\.h", r"boot/efi/.*"]),
     ("boot/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*", r"boot/pvh/.*", r"arch/x86_64/.*"]),
