@@ -13,6 +13,7 @@
 
 #include "lib/string.h"
 #include "mm/fault.h"
+#include "mm/guard.h"
 #include "mm/kmalloc.h"
 #include "mm/large.h"
 #include "mm/log.h"
@@ -33,18 +34,18 @@ static inline size_t size_of_window(size_t offset)
 	return size_classes[offset / KMALLOC_WINDOW(1)].size;
 }
 
-static uint64_t failed_calls;
+static uint64_t failed_objects;
 
 uint64_t kmalloc_failed_calls(void)
 {
-	return atomic_load_relaxed(&failed_calls);
+	return atomic_load_relaxed(&failed_objects);
 }
 
 void *kmalloc_failed(size_t size, gfp_t gfp)
 {
 	if (gfp & __GFP_NOFAIL)
 		mm_panic("out of memory: %zu bytes, flags 0x%x", size, gfp);
-	(void)atomic_fetch_add(&failed_calls, 1);
+	(void)atomic_fetch_add(&failed_objects, 1);
 	return NULL;
 }
 
@@ -61,7 +62,8 @@ static inline bool take_at(size_t offset, void **object)
 	return taken;
 }
 
-void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
+/* Inlined where each instruction counts: a call of its own costs tiny objects a tenth. */
+static force_inline void *alloc_inner(size_t size, gfp_t gfp, size_t align)
 {
 	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
 	unsigned index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
@@ -78,6 +80,11 @@ void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 	return mcache_alloc(&kmalloc_classes[index], gfp);
 }
 
+void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
+{
+	return alloc_inner(size, gfp, align);
+}
+
 /* A zeroed object at hand. While failures are injected there is none. */
 static inline void *take_zeroed(size_t size)
 {
@@ -88,7 +95,7 @@ static inline void *take_zeroed(size_t size)
 }
 
 /* Every request that neither window nor stack could serve. */
-static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t align)
+static never_inline void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 {
 	void *object = NULL;
 	bool spared;
@@ -97,13 +104,18 @@ static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t 
 	    (object = take_zeroed(size)))
 		return object;
 	spared = mm_fail_spare(gfp);
-	if (!mm_should_fail(gfp))
-		object = size ? kmalloc_inner(size, gfp, align) : zerobase;
+	if (mm_should_fail(gfp))
+		object = NULL;
+	else if (!size)
+		object = zerobase;
+	else
+		object = guard_is_due() ? kmalloc_guarded(size, gfp, align) :
+					  alloc_inner(size, gfp, align);
 	mm_fail_resume(spared);
 	if (!object)
 		return kmalloc_failed(size, gfp);
 	if (gfp & __GFP_ZERO)
-		memset(object, 0, ksize(object));
+		memset(object, 0, kmalloc_size(object));
 	return object;
 }
 
@@ -115,8 +127,8 @@ static inline size_t offset_of(size_t size)
 	return mcache_offset[(size + 7) / 8];
 }
 
-/* The window at @offset is empty: once more what was freed in it, or whatever it takes. */
-static never_inline void *refill_window(size_t offset, gfp_t gfp)
+/* The window at @offset is empty: once more what was freed in it. */
+static inline void *reload_at(size_t offset)
 {
 	struct mcache *mcache;
 	struct window *window;
@@ -132,53 +144,76 @@ static never_inline void *refill_window(size_t offset, gfp_t gfp)
 		(void)window_take(window, &object);
 	}
 	port_unpin();
+	return object;
+}
+
+/*
+ * Or whatever it takes. Looks for the window anew: so the short way keeps nothing
+ * but its arguments where they came.
+ */
+static never_inline void *refill(size_t size, gfp_t gfp)
+{
+	void *object = reload_at(offset_of(size));
+
+	return likely(object) ? object : alloc_odd(size, gfp, 1);
+}
+
+static never_inline void *refill_at(size_t offset, gfp_t gfp)
+{
+	void *object = reload_at(offset);
+
 	return likely(object) ? object : alloc_odd(size_of_window(offset), gfp, 1);
 }
 
-static never_inline void *refill_stack(size_t offset, gfp_t gfp)
+static never_inline void *refill_stack_at(size_t offset, gfp_t gfp)
 {
 	return alloc_odd(size_of_window(offset), gfp, 1);
 }
 
-static force_inline void *alloc_at(size_t offset, gfp_t gfp)
+static force_inline bool take_from_window(size_t offset, void **object)
 {
-	void *object;
 	bool taken;
 
 	port_pin();
-	taken = window_take_at(port_cache(), offset, &object);
+	taken = window_take_at(port_cache(), offset, object);
 	port_unpin();
-	return likely(taken) ? object : refill_window(offset, gfp);
+	return taken;
 }
 
-static force_inline void *alloc_stacked_at(size_t offset, gfp_t gfp)
+static force_inline bool take_from_stack(size_t offset, void **object)
 {
-	void *object;
 	bool taken;
 
 	port_pin();
-	taken = stack_pop_at(port_cache(), offset, &object);
+	taken = stack_pop_at(port_cache(), offset, object);
 	port_unpin();
-	return likely(taken) ? object : refill_stack(offset, gfp);
+	return taken;
 }
 
 static force_inline void *alloc_plain(size_t size, gfp_t gfp)
 {
+	void *object;
+
 	if (likely(size <= KMALLOC_WINDOW_MAX))
-		return alloc_at(offset_of(size), gfp);
-	if (likely(size <= KMALLOC_MAX_SMALL))
-		return alloc_stacked_at(offset_of(size), gfp);
+		return likely(take_from_window(offset_of(size), &object)) ? object
+									  : refill(size, gfp);
+	if (likely(size <= KMALLOC_MAX_SMALL) && likely(take_from_stack(offset_of(size), &object)))
+		return object;
 	return alloc_odd(size, gfp, 1);
 }
 
 void *kmalloc_at(size_t offset, gfp_t gfp)
 {
-	return alloc_at(offset, gfp);
+	void *object;
+
+	return likely(take_from_window(offset, &object)) ? object : refill_at(offset, gfp);
 }
 
 void *kmalloc_stacked_at(size_t offset, gfp_t gfp)
 {
-	return alloc_stacked_at(offset, gfp);
+	void *object;
+
+	return likely(take_from_stack(offset, &object)) ? object : refill_stack_at(offset, gfp);
 }
 
 void *kmalloc_plain(size_t size, gfp_t gfp)
@@ -201,6 +236,8 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 		return large_free(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_free(span, pa);
+	if (span->class == &guard_class)
+		return guard_free(span, pa);
 	if (!span->magic)
 		return large_freed(span, pa);
 	product = (pa - span->base) * span->magic;
@@ -233,7 +270,7 @@ void kfree(const void *p)
 		free_odd(p, 0, __builtin_return_address(0));
 }
 
-size_t ksize(const void *p)
+size_t kmalloc_size(const void *p)
 {
 	struct span *span;
 
@@ -243,6 +280,37 @@ size_t ksize(const void *p)
 	if (span->class == &tiny_class)
 		return tiny_size(span, virt_to_phys(p));
 	return span->class ? span->size : span->size * PAGE_SIZE;
+}
+
+/*
+ * Does an object start there, and does its span say that it is handed out? What is in
+ * a window looks so as well: another CPU could not tell without its lock.
+ */
+static bool is_object(struct span *span, phys_addr_t pa)
+{
+	uint64_t product = (pa - span->base) * span->magic;
+	unsigned index = (unsigned)(product >> 32);
+
+	if (span->class == &tiny_class)
+		return tiny_holds(span, pa);
+	if (span->class == &guard_class)
+		return guard_holds(span, pa);
+	if (!span->magic)
+		return pa == span->base && atomic_load(&span->cpu) == SPAN_LARGE;
+	return (uint32_t)product < span->magic &&
+	       bit_of(atomic_load_relaxed(&span->used[index / 64]), index) &&
+	       !bit_of(atomic_load_relaxed(&span_remote(span)[index / 64]), index) &&
+	       !span_is_stacked(span, index);
+}
+
+size_t ksize(const void *p)
+{
+	phys_addr_t pa = virt_to_phys(p);
+
+	if (!p || p == zerobase || likely(is_object(pagemap_find(pa), pa)))
+		return kmalloc_size(p);
+	mm_report_misuse(MM_INVALID_QUERY, p, 0, __builtin_return_address(0));
+	return 0;
 }
 
 /* Would @size have got an object of this span: of the same class, or as many pages? */
@@ -257,6 +325,8 @@ static bool size_fits(const void *p, size_t size)
 		return size && (size - 1) / PAGE_SIZE + 1 == span->size;
 	if (class == &tiny_class)
 		return size == tiny_size(span, virt_to_phys(p));
+	if (class == &guard_class)
+		return size == span->size;
 	if (class->cache)
 		return size && size <= span->size;
 	return kmalloc_class(size) == class->index / 2;

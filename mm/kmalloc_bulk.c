@@ -3,6 +3,7 @@
 #include "lib/string.h"
 #include "mm/bulk.h"
 #include "mm/fault.h"
+#include "mm/guard.h"
 #include "mm/kmalloc.h"
 #include "mm/mcache.h"
 #include "mm/numa.h"
@@ -42,7 +43,8 @@ static size_t fill_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 			done += take_some(size, n - done, p + done);
 		if (done == n)
 			break;
-		p[done] = kmalloc_inner(size, gfp, 1);
+		p[done] = guard_is_due() ? kmalloc_guarded(size, gfp, 1) :
+					   kmalloc_inner(size, gfp, 1);
 		if (!p[done])
 			break;
 		done++;
@@ -64,6 +66,6 @@ size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 		return 0;
 	}
 	for (size_t i = 0; gfp & __GFP_ZERO && size && i < n; i++)
-		memset(p[i], 0, ksize(p[i]));
+		memset(p[i], 0, kmalloc_size(p[i]));
 	return n;
 }

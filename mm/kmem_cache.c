@@ -19,6 +19,7 @@
 #include "lib/string.h"
 #include "mm/bulk.h"
 #include "mm/fault.h"
+#include "mm/guard.h"
 #include "mm/kmem_cache.h"
 #include "mm/log.h"
 #include "mm/mcache.h"
@@ -220,6 +221,8 @@ bool kmem_cache_owns(const struct kmem_cache *cache, const void *p)
 		return !cache && span_owner(span) == SPAN_LARGE && !offset;
 	if (span->class->cache != cache)
 		return false;
+	if (span->class == &guard_class)
+		return guard_holds(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_size(span, pa);
 	index = offset / span->size;

@@ -438,7 +438,7 @@ static bool in_window(const struct span *span, unsigned index, uint32_t cpu)
 
 	if (!window_holds(span, index))
 		return false;
-	if (cpu == port_cpu())
+	if (PORT_MAX_CPUS == 1 || cpu == port_cpu())
 		return true;
 	if (!spin_lock_context(&cpu_heaps[cpu].lock, &flags))
 		return window_holds(span, index);

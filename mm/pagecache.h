@@ -274,9 +274,11 @@ static inline void *pagecache_take_run(struct pagecache *cache, unsigned bit, ui
 }
 
 /* Fields of 2^order bits: the lowest bit of each, the highest of each, and one field. */
-extern const struct pagecache_order {
+struct pagecache_order {
 	uint64_t low, high, field;
-} pagecache_orders[PAGECACHE_ORDER_MAX + 1];
+};
+
+extern const struct pagecache_order pagecache_orders[PAGECACHE_ORDER_MAX + 1];
 
 /**
  * pagecache_take_order() - a naturally aligned run of 2 to PAGECACHE_RUN_MAX frames; or NULL.

@@ -35,14 +35,15 @@ extern struct span null_span, gone_span;
 
 typedef intptr_t pagemap_entry_t;
 
+/* In integers: what comes out points to any span, and a compiler must not think otherwise. */
 static inline struct span *pagemap_span(pagemap_entry_t entry)
 {
-	return (struct span *)((char *)&null_span + entry);
+	return (struct span *)((uintptr_t)&null_span + (uintptr_t)entry);
 }
 
 static inline pagemap_entry_t pagemap_entry_of(const struct span *span)
 {
-	return (const char *)span - (const char *)&null_span;
+	return (pagemap_entry_t)((uintptr_t)span - (uintptr_t)&null_span);
 }
 
 /** pagemap_find() - the span whose first or any page (small spans) holds @pa; or null_span. */

@@ -280,6 +280,15 @@ int tiny_free(struct span *span, phys_addr_t pa)
 	return -1;
 }
 
+bool tiny_holds(struct span *span, phys_addr_t pa)
+{
+	uint32_t *words = span_block_words(span), word;
+	unsigned at = (unsigned)(pa % TINY_BLOCK);
+
+	word = words ? atomic_load(&words[(pa - span->base) / TINY_BLOCK]) : 0;
+	return starts_at(word, at) && !freed_at(word, at);
+}
+
 size_t tiny_size(struct span *span, phys_addr_t pa)
 {
 	uint32_t *words = span_block_words(span), word;

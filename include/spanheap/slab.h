@@ -89,7 +89,11 @@ void kfree(const void *p);
 /** kfree_sized() - kfree() of an object that was asked for with @size. */
 void kfree_sized(const void *p, size_t size);
 
-/** ksize() - how many bytes of an object the caller may use; 0 for NULL and zerobase. */
+/**
+ * ksize() - how many bytes of an object the caller may use; 0 for NULL and zerobase.
+ *
+ * What is no object, or is free, is reported (MM_INVALID_QUERY) and has 0.
+ */
 size_t ksize(const void *p);
 
 /** kmalloc_bulk() - @n objects of @size bytes into @p, or none. Return: @n or 0. */
