@@ -258,6 +258,28 @@ static void failures_reach_the_page_heap(struct kunit *test)
 
 /* ---- In place ---- */
 
+/* An object of 40 KiB at a multiple of 4 MiB, the rest of which is free. */
+static char *with_room_behind(struct kunit *test)
+{
+	char *tried[32], *p, *behind = NULL;
+	unsigned n = 0;
+
+	do {
+		p = kmalloc_aligned(40 * KIB, 4 * MIB, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		behind = page_alloc_range((4 * MIB - 40 * KIB) / FRAME_SIZE, 0,
+					  virt_to_phys(p) + 40 * KIB, virt_to_phys(p) + 4 * MIB,
+					  GFP_KERNEL);
+		tried[n++] = p;
+	} while (!behind && n < ARRAY_SIZE(tried));
+	KUNIT_ASSERT_NOT_NULL(test, behind);
+	free_pages_exact(behind, 4 * MIB - 40 * KIB);
+	while (--n)
+		kfree(tried[n - 1]);
+	mm_drain();
+	return p;
+}
+
 static void grows_where_it_is(struct kunit *test)
 {
 	static const size_t sizes[] = { 48 * KIB, 48 * KIB + 1, 100 * KIB, MIB, 2 * MIB, 3 * MIB };
@@ -265,13 +287,7 @@ static void grows_where_it_is(struct kunit *test)
 	char *p, *q;
 
 	books_open(&before);
-	/* A place with nothing behind it. */
-	p = alloc_pages_exact(4 * MIB, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, p);
-	free_pages_exact(p, 4 * MIB);
-	mm_drain();
-	p = kmalloc_aligned(40 * KIB, 4 * MIB, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, p);
+	p = with_room_behind(test);
 	object_fill(p, 40 * KIB, 7);
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t old = ksize(p);
