@@ -14,6 +14,9 @@
 /* Where there is nothing yet: all of its frames are held, so that no check passes. */
 static struct frame_word nothing = { ~0ULL, ~0ULL };
 
+/* A chunk that is no used run. */
+static struct chunk no_chunk;
+
 static void forget_places(struct pagecache *cache)
 {
 	for (struct held_frame *slot = cache->top; slot <= cache->bottom + cache->nslots; slot++)
@@ -22,6 +25,8 @@ static void forget_places(struct pagecache *cache)
 	cache->last_word = &nothing;
 	for (unsigned i = 0; i < PAGECACHE_PLACES; i++)
 		cache->place[i].key = PAGECACHE_NO_KEY;
+	for (unsigned i = cache->nchunks; i < PAGECACHE_CHUNKS; i++)
+		cache->chunk[i] = (struct cached_chunk){ .chunk = &no_chunk };
 	hold_leave_home(&cache->home);
 	if (!cache->run.frames)
 		cache->run = (struct held_word){ .word = &nothing };

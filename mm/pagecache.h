@@ -21,9 +21,9 @@
  * @whole that it is cached.
  *
  * What lies above top is no longer in the cache, but still right: a frame that
- * is freed where the last one was taken from finds its word there. Other frees
- * remember the last word, and some chunks. All are forgotten in a drain, which
- * must therefore come before memory leaves.
+ * is freed where the last one was taken from finds its word there, and a whole
+ * chunk its record. Other frees remember the last word, and some chunks. All are
+ * forgotten in a drain, which must therefore come before memory leaves.
  *
  * Only the CPU's own flow in the cache's context touches a cache, pinned; an
  * interrupt and an NMI have theirs. Others ask by port_run_on(), and what they
@@ -353,22 +353,36 @@ static inline void *pagecache_take_chunk(struct pagecache *cache)
 	return last->addr;
 }
 
-/** pagecache_put_chunk() - a whole chunk back; false: nothing has changed. By the owner, pinned. */
-static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr)
+/* The chunk that starts at an address, if this cache may hold it; or NULL. */
+static inline struct chunk *pagecache_chunk_at(const struct pagecache *cache, const void *addr)
 {
 	phys_addr_t pa = virt_to_phys(addr);
-	uint8_t used = CHUNK_WHOLE_USED;
-	unsigned n = cache->nchunks;
 	struct chunk *chunk;
 
-	if (n >= atomic_load_relaxed(&cache->chunk_limit) || pa & (CHUNK_SIZE - 1) ||
-	    pa >> FRAME_SHIFT < PAGECACHE_LOWEST)
-		return false;
+	if (pa & (CHUNK_SIZE - 1) || pa >> FRAME_SHIFT < PAGECACHE_LOWEST)
+		return NULL;
 	chunk = chunk_find(cache->index, pa);
-	if (!chunk || chunk->node != cache->node ||
-	    !atomic_cas(&chunk->whole, &used, CHUNK_WHOLE_CACHED))
+	return chunk && chunk->node == cache->node ? chunk : NULL;
+}
+
+/**
+ * pagecache_put_chunk() - a whole chunk back; false: nothing has changed. By the owner, pinned.
+ *
+ * One that is freed where the last one was taken from is found there.
+ */
+static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr)
+{
+	unsigned n = cache->nchunks;
+	struct cached_chunk *slot = &cache->chunk[n];
+	uint8_t used = CHUNK_WHOLE_USED;
+	struct chunk *chunk;
+
+	if (n >= atomic_load_relaxed(&cache->chunk_limit))
 		return false;
-	cache->chunk[n] = (struct cached_chunk){ addr, chunk };
+	chunk = likely(slot->addr == addr) ? slot->chunk : pagecache_chunk_at(cache, addr);
+	if (!chunk || !atomic_cas(&chunk->whole, &used, CHUNK_WHOLE_CACHED))
+		return false;
+	*slot = (struct cached_chunk){ addr, chunk };
 	atomic_store_relaxed(&cache->nchunks, n + 1);
 	cpu_local_add(&cache->other_frees, 1);
 	return true;
