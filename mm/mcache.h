@@ -208,6 +208,17 @@ static inline unsigned window_reload(struct window *window)
 	return popcount64(bits);
 }
 
+/** mcache_reload() - window_reload() of one of a cache's windows. Return: was there anything? */
+static inline bool mcache_reload(struct mcache *mcache, struct window *window)
+{
+	unsigned n = window_reload(window);
+
+	/* empty_mcache cannot be written. */
+	if (n)
+		mcache->reloaded += n;
+	return n;
+}
+
 static inline bool stack_is_full(const struct stack_slot *top)
 {
 	return !((uintptr_t)top % sizeof(struct object_stack));
@@ -247,6 +258,9 @@ unsigned mcache_slot(void);
  * Any context, not pinned. Return: NULL if there is no memory.
  */
 void *mcache_alloc(struct span_class *class, gfp_t gfp);
+
+/** mcache_post() - put a claimed span where its owner looks, whoever that is by now. Pinned. */
+void mcache_post(struct span *span, struct met *met);
 
 /**
  * mcache_free() - free an object whose free could not be done in a few instructions.
