@@ -133,16 +133,12 @@ static inline void *reload_at(size_t offset)
 	struct mcache *mcache;
 	struct window *window;
 	void *object = NULL;
-	unsigned n;
 
 	port_pin();
 	mcache = port_cache();
 	window = mcache_window(mcache, offset);
-	n = window_reload(window);
-	if (likely(n)) {
-		mcache->reloaded += n;
+	if (likely(mcache_reload(mcache, window)))
 		(void)window_take(window, &object);
-	}
 	port_unpin();
 	return object;
 }

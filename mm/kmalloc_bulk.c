@@ -20,13 +20,20 @@ static bool by_window(size_t size, gfp_t gfp)
 static size_t take_some(size_t size, size_t n, void **p)
 {
 	size_t offset = mcache_offset[(size + 7) / 8], done = 0;
+	struct mcache *mcache;
+	struct window *window;
 
 	port_pin();
-	if (size <= KMALLOC_WINDOW_MAX)
-		done = bulk_take(mcache_window(port_cache(), offset), n, p);
-	else
-		while (done < n && stack_pop_at(port_cache(), offset, &p[done]))
+	mcache = port_cache();
+	window = mcache_window(mcache, offset);
+	if (size > KMALLOC_WINDOW_MAX) {
+		while (done < n && stack_pop_at(mcache, offset, &p[done]))
 			done++;
+	} else {
+		if (!window_bits(window))
+			(void)mcache_reload(mcache, window);
+		done = bulk_take(window, n, p);
+	}
 	port_unpin();
 	return done;
 }

@@ -7,7 +7,6 @@
 #include "mm/retention.h"
 #include "mm/tiny.h"
 
-
 struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
 
 static struct cpu_heap *my_heap(void)

@@ -209,6 +209,17 @@ static inline unsigned window_reload(struct window *window)
 	return popcount64(bits);
 }
 
+/** mcache_reload() - window_reload() of one of a cache's windows. Return: was there anything? */
+static inline bool mcache_reload(struct mcache *mcache, struct window *window)
+{
+	unsigned n = window_reload(window);
+
+	/* empty_mcache cannot be written. */
+	if (n)
+		mcache->reloaded += n;
+	return n;
+}
+
 static inline bool stack_is_full(const struct stack_slot *top)
 {
 	return !((uintptr_t)top % sizeof(struct object_stack));

@@ -96,7 +96,7 @@ static void *take_object(struct span *span)
 	if (index >= span_fresh(span))
 		atomic_store_relaxed(&span->fresh, (uint16_t)(index + 1));
 	if (span->class->stack_window)
-		atomic_store_relaxed(&span_marks(span)[index], MARK_OUT);
+		atomic_store_relaxed(span_marks(span) + index, MARK_OUT);
 	cpu_local_or(&span->used[word], free & -free);
 	return span_object(span, index);
 }
