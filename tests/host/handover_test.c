@@ -597,7 +597,7 @@ static const struct scenario scenarios[] = {
 	  central_span,
 	  { takes_placed, takes_and_flushes },
 	  { { 0 }, { 1 } },
-	  3 },
+	  2 },
 	{ "placed objects on two CPUs",
 	  central_span,
 	  { takes_placed, takes_placed },
