@@ -65,16 +65,18 @@ static inline bool take_at(size_t offset, void **object)
 /* Inlined where each instruction counts: a call of its own costs tiny objects a tenth. */
 static force_inline void *alloc_inner(size_t size, gfp_t gfp, size_t align)
 {
-	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
-	unsigned index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
+	bool anywhere = !(gfp & GFP_PLACE) && !gfp_has_node(gfp);
+	unsigned class, index;
 	void *object;
 
+	if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1 && anywhere)
+		return tiny_alloc(size, gfp);
+	class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
+	index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
 	if (unlikely(!class))
 		return large_alloc(size, align, gfp);
-	if (unlikely(gfp & GFP_PLACE || gfp_has_node(gfp)))
+	if (unlikely(!anywhere))
 		return mcentral_alloc(&kmalloc_classes[index], gfp);
-	if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1)
-		return tiny_alloc(size, gfp);
 	if (take_at(index * sizeof(struct window), &object))
 		return object;
 	return mcache_alloc(&kmalloc_classes[index], gfp);

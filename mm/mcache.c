@@ -540,6 +540,20 @@ static void give_up_list(struct cpu_heap *heap, struct span_list *list, unsigned
 	}
 }
 
+/* What is in the window or stack of a class goes back; heap->lock is held, dropped at times. */
+static void unload_class(struct cpu_heap *heap, struct mcache *mcache, unsigned i,
+			 unsigned long *flags, struct met *met)
+{
+	if (i < STACK_FIRST)
+		unload(heap, &mcache->window[i]);
+	else
+		unload_stack(heap, &mcache->window[i], met);
+	if (i % 16)
+		return;
+	spin_unlock_irqrestore(&heap->lock, *flags);
+	*flags = spin_lock_irqsave(&heap->lock);
+}
+
 void mcache_flush(void)
 {
 	struct cpu_heap *heap;
@@ -551,10 +565,7 @@ void mcache_flush(void)
 	flags = spin_lock_irqsave(&heap->lock);
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
 		for (unsigned i = 0; heap->mcache[c] != &empty_mcache && i < SPAN_CLASSES; i++)
-			if (i < STACK_FIRST)
-				unload(heap, &heap->mcache[c]->window[i]);
-			else
-				unload_stack(heap, &heap->mcache[c]->window[i], &met);
+			unload_class(heap, heap->mcache[c], i, &flags, &met);
 	drain_inbox(heap, &met);
 	for (unsigned i = 0; i < SPAN_CLASSES; i++)
 		give_up_list(heap, &heap->partial[i], &flags, &met);

@@ -118,13 +118,11 @@ static void drop_span(struct span *span)
 
 void span_class_init(struct span_class *class, uint32_t size, unsigned npages, uint32_t align)
 {
-	*class = (struct span_class){
-		.size = size,
-		.magic = (uint32_t)(((1ULL << 32) + size - 1) / size),
-		.nobjs = (uint16_t)(npages * PAGE_SIZE / size),
-		.npages = (uint16_t)npages,
-		.align = align,
-	};
+	class->size = size;
+	class->magic = (uint32_t)(((1ULL << 32) + size - 1) / size);
+	class->nobjs = (uint16_t)(npages * PAGE_SIZE / size);
+	class->npages = (uint16_t)npages;
+	class->align = align;
 }
 
 /* Pages, entered in the page map for the first @mapped of them. */

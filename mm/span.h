@@ -304,6 +304,7 @@ static inline void span_set_back(struct span *span, unsigned index)
 
 /**
  * span_class_init() - fill in a class.
+ * @class: all zero, for most of it are lists that are empty
  * @npages: pages of a span; @align: a power of two, at most a span
  */
 void span_class_init(struct span_class *class, uint32_t size, unsigned npages, uint32_t align);

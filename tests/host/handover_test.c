@@ -93,6 +93,7 @@ static void reset(void)
 	memset(irqs_off, 0, sizeof(irqs_off));
 	nframes = reports = 0;
 	for (unsigned c = 0; c < CLASSES; c++) {
+		memset(&class[c], 0, sizeof(class[c]));
 		span_class_init(&class[c], sizes[c], 1, PAGE_SIZE);
 		class[c].cpu = class_cpus[c];
 		for (unsigned cpu = 0; cpu < CPUS; cpu++) {
@@ -610,7 +611,7 @@ static const struct scenario scenarios[] = {
 	  central_span,
 	  { takes_placed, takes_and_flushes },
 	  { { 0 }, { 1 } },
-	  3 },
+	  2 },
 	{ "placed objects on two CPUs",
 	  central_span,
 	  { takes_placed, takes_placed },
