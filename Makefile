@@ -92,8 +92,8 @@ EFI_CFLAGS := $(COMMON_CFLAGS) -ffreestanding -fpic -fshort-wchar -fno-stack-pro
 ifeq ($(findstring clang,$(CC)),)
 EFI_CFLAGS += -fno-stack-check -maccumulate-outgoing-args
 else
-# Its assembler does not know -ffile-prefix-map.
-KERNEL_CFLAGS += -fdebug-compilation-dir=. -Wno-unused-command-line-argument
+# Its assembler does not know -ffile-prefix-map. gcc makes no frame where a leaf needs none.
+KERNEL_CFLAGS += -momit-leaf-frame-pointer -fdebug-compilation-dir=. -Wno-unused-command-line-argument
 endif
 
 ALL_TARGETS :=

@@ -102,6 +102,24 @@ static inline bool cpu_local_and(uint64_t *p, uint64_t mask)
 #endif
 }
 
+/* Rotate by one to the right. Return: the bit that was the lowest and is the highest now. */
+static inline bool cpu_local_rotate(uint8_t *p)
+{
+#ifdef __x86_64__
+	bool bit;
+
+	__asm__ volatile("rorb %0" : "+m"(*p), "=@ccc"(bit));
+	return bit;
+#else
+	unsigned long flags = port_irq_save();
+	bool bit = *p & 1;
+
+	*p = (uint8_t)(*p >> 1 | bit << 7);
+	port_irq_restore(flags);
+	return bit;
+#endif
+}
+
 static inline uint64_t cpu_local_xchg(uint64_t *p, uint64_t v)
 {
 #ifdef __x86_64__

@@ -20,10 +20,16 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define never_inline __attribute__((noinline))
+#define force_inline inline __attribute__((__always_inline__))
 #define cacheline_aligned __attribute__((aligned(64)))
 
 /* Keeps the compiler from seeing where a value comes from. */
-#define HIDE_VALUE(x) __asm__("" : "+r"(x))
+#define HIDE_VALUE(x) ({ __asm__("" : "+r"(x)); })
+/* Likewise, and nothing that depends on it is computed before this place is reached. */
+#define HIDE_VALUE_HERE(x) ({ __asm__ volatile("" : "+r"(x)); })
+
+/* Likewise, and not before @y is there: then its place is free. */
+#define HIDE_VALUE_AFTER(x, y) ({ __asm__("" : "+r"(x) : "r"(y)); })
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
@@ -67,17 +73,26 @@ static inline unsigned ctz64(uint64_t x)
 	return x ? (unsigned)__builtin_ctzll(x) : 64;
 }
 
-/* Index of the lowest set bit of x, not 0: one instruction, without the care for old CPUs. */
-static inline uint32_t lowest_bit(uint64_t x)
+/* Index of the lowest set bit, of 0 any number: one instruction, without the care for old CPUs. */
+static inline uint64_t lowest_bit(uint64_t x)
 {
 #ifdef __x86_64__
 	uint64_t bit;
 
 	__asm__("rep bsfq %1, %0" : "=r"(bit) : "r"(x) : "cc");
-	return (uint32_t)bit;
+	return bit;
 #else
-	return (uint32_t)__builtin_ctzll(x);
+	return ctz64(x) % 64;
 #endif
+}
+
+/*
+ * Index of the lowest clear bit: adding 1 clears the set ones below and sets it. Of
+ * a word without any the index of some bit.
+ */
+static inline uint64_t lowest_clear_bit(uint64_t x)
+{
+	return lowest_bit(x + 1);
 }
 
 /* One bit of x; only the low six bits of @bit count. */
@@ -93,18 +108,18 @@ static inline bool bit_of(uint64_t x, uint64_t bit)
 #endif
 }
 
-/* Clear a bit of *x and say whether it was set; only the low six bits of @bit count. */
-static inline bool take_bit(uint64_t *x, uint64_t bit)
+/* Set a bit of *x and say whether it was clear; only the low six bits of @bit count. */
+static inline bool give_bit(uint64_t *x, uint64_t bit)
 {
 	bool was;
 
 #ifdef __x86_64__
-	__asm__("btrq %2, %0" : "+r"(*x), "=@ccc"(was) : "r"(bit));
+	__asm__("btsq %2, %0" : "+r"(*x), "=@ccc"(was) : "r"(bit));
 #else
 	was = *x >> bit % 64 & 1;
-	*x &= ~(1ULL << bit % 64);
+	*x |= 1ULL << bit % 64;
 #endif
-	return was;
+	return !was;
 }
 
 /* All bits but one; only the low six bits of @bit count. */

@@ -35,6 +35,16 @@ static uint32_t state;
 static uint64_t next_upkeep;
 static uint64_t least_free; /* frames, since the last upkeep */
 
+static const struct recent no_recent[NR_SIZE_CLASSES];
+
+const struct malloc_nothing malloc_nothing = { &empty_mcache, no_recent };
+
+__thread struct malloc_self malloc_self __attribute__((tls_model("initial-exec"))) = {
+	.cpu = MALLOC_NO_CPU,
+	.cache = (void *)&empty_mcache,
+	.recent = (void *)no_recent,
+};
+
 static void start_cpu(void)
 {
 	if (mm_init_cpu())
@@ -55,9 +65,6 @@ static void start(void)
 	memblock_add(MALLOC_RAM_BASE, size, NUMA_NO_NODE);
 	if (mm_init())
 		port_panic("no memory to start with");
-	/* What is recently freed is remembered here, for every class. */
-	for (unsigned i = 0; i < SPAN_CLASSES; i++)
-		kmalloc_classes[i].stack_window = 0;
 	start_cpu();
 	/* Nobody here can use one address and not another, or cannot wait. */
 	mm_set_reserves(0);
@@ -190,15 +197,15 @@ void heap_free_sized(void *p, size_t size)
 	errno = saved;
 }
 
-void heap_word_empty(const void *p, struct span *span)
+void heap_word_empty(const void *p, pagemap_entry_t entry)
 {
 	int saved;
 
-	if (span->window != &window_listed)
+	if (pagemap_span(entry)->window != &window_listed)
 		return;
 	saved = errno;
 	heap_enter();
-	mcache_word_empty(p, span);
+	mcache_word_empty(p, entry);
 	heap_leave();
 	errno = saved;
 }

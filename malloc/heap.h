@@ -49,7 +49,7 @@ void heap_free(void *p);
 void heap_free_sized(void *p, size_t size);
 
 /** heap_word_empty() - mcache_word_empty() behind the gate. */
-void heap_word_empty(const void *p, struct span *span);
+void heap_word_empty(const void *p, intptr_t entry);
 
 /** heap_flush() - empty the caches of the CPU. Between heap_enter() and heap_leave(). */
 void heap_flush(void *unused);

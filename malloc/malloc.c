@@ -27,25 +27,38 @@
 #define PAGE_BYTES 4096UL
 
 /* What the window of the class at @offset does not have. */
-static __attribute__((noinline)) void *alloc_recent(size_t offset, size_t size)
+static never_inline void *alloc_recent(size_t offset, size_t size)
 {
 	struct recent *recent = recent_at(offset);
-	void *reloaded = recent_reload(mcache_window(port_cache(), offset));
+	struct mcache *mcache = port_cache();
+	struct window *window = mcache_window(mcache, offset);
+	void *p = NULL;
 
-	if (reloaded)
-		return reloaded;
+	if (mcache_reload(mcache, window) && window_take(window, &p))
+		return p;
 	while (likely(recent->n)) {
-		void *p = recent_take(recent);
-
+		p = recent_take(recent);
 		if (likely(p))
 			return p;
 	}
 	return heap_alloc(size, 1, GFP_KERNEL);
 }
 
-static __attribute__((noinline)) void *alloc_large(size_t size)
+/* Classes with few objects a span have a stack; larger ones are kept. */
+static never_inline void *alloc_otherwise(size_t size)
 {
-	return size <= LARGE_MAX ? kept_alloc(size, GFP_KERNEL) : heap_alloc(size, 1, GFP_KERNEL);
+	size_t offset;
+	void *p;
+
+	if (size <= KMALLOC_MAX_SMALL) {
+		offset = mcache_offset[(size + 7) / 8];
+		/* 0 before the heap has started. */
+		if (likely(offset) && likely(stack_pop_at(port_cache(), offset, &p)))
+			return p;
+	} else if (size <= LARGE_MAX) {
+		return kept_alloc(size, GFP_KERNEL);
+	}
+	return heap_alloc(size, 1, GFP_KERNEL);
 }
 
 PUBLIC void *malloc(size_t size)
@@ -53,26 +66,33 @@ PUBLIC void *malloc(size_t size)
 	size_t offset;
 	void *p;
 
-	if (unlikely(size > KMALLOC_MAX_SMALL))
-		return alloc_large(size);
+	if (unlikely(size > KMALLOC_WINDOW_MAX))
+		return alloc_otherwise(size);
 	offset = mcache_offset[(size + 7) / 8];
-	if (likely(window_take(mcache_window(port_cache(), offset), &p)))
+	if (likely(window_take_at(port_cache(), offset, &p)))
 		return p;
 	return alloc_recent(offset, size);
 }
 
-/* Large objects are kept. All else is heap_free()'s. */
-static __attribute__((noinline)) void free_otherwise(void *p)
+/* Onto the stack of its class; large objects are kept. All else is heap_free()'s. */
+static never_inline void free_otherwise(void *p)
 {
-	phys_addr_t pa = virt_to_phys(p);
+	pagemap_entry_t entry = pagemap_entry_at(p);
+	const struct span *span = pagemap_span(entry);
+	uint64_t index;
 
-	if (!kept_free(pagemap_lookup(pa), pa))
-		heap_free(p);
+	if (atomic_peek(&span->cpu) == (malloc_self.cpu | SPAN_STACKED)) {
+		if (span_find_object(&entry, p, &index) && stack_push(&entry, index, p))
+			return;
+	} else if (kept_free(pagemap_span(entry), virt_to_phys(p))) {
+		return;
+	}
+	heap_free(p);
 }
 
 PUBLIC void free(void *p)
 {
-	if (unlikely(!recent_put(pagemap_lookup(virt_to_phys(p)), p)))
+	if (unlikely(!recent_put(pagemap_entry_at(p), p)))
 		free_otherwise(p);
 }
 
@@ -157,9 +177,9 @@ static inline void *alloc_aligned(size_t align, size_t size)
 		return malloc(size);
 	class = size_class_aligned(MAX(size, 1UL), align);
 	offset = KMALLOC_WINDOW(class);
-	if (unlikely(!class))
+	if (unlikely(!class || kmalloc_classes[2 * class].stack_window))
 		return heap_alloc(size, align, GFP_KERNEL);
-	if (likely(window_take(mcache_window(port_cache(), offset), &p)))
+	if (likely(window_take_at(port_cache(), offset, &p)))
 		return p;
 	/* A request of all its class's bytes is aligned as any of the class. */
 	return alloc_recent(offset, kmalloc_classes[2 * class].size);

@@ -8,7 +8,8 @@ void recent_init(void)
 {
 	malloc_set_recent(recent[malloc_self.cpu]);
 	for (unsigned class = 1; class < NR_SIZE_CLASSES; class++)
-		recent[malloc_self.cpu][class].size = kmalloc_classes[2 * class].size;
+		if (!kmalloc_classes[2 * class].stack_window)
+			recent[malloc_self.cpu][class].size = kmalloc_classes[2 * class].size;
 }
 
 /* The first of a full span's objects that kfree() frees makes it listed. */

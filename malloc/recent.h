@@ -2,7 +2,7 @@
 /*
  * What lies between an empty window and the locks.
  *
- *	malloc()   window ─► reload: what was freed in the window's own word
+ *	malloc()   window ─► window_reload(): what was freed in the window's own word
  *		          ─► recent: objects freed in full spans, last in, first out
  *		          ─► heap_alloc()
  *	free(p)    in the window's span, or a listed one: clear the bit
@@ -33,12 +33,11 @@
 #include "mm/mcache.h"
 
 #define RECENT_OBJECTS 31
-#define FEW_OBJECTS 8 /* in a word */
 
 /**
  * struct recent
  * @n: how many
- * @size: of the objects; 0 if the thread is no CPU
+ * @size: of the objects; 0 of classes with a stack, and if the thread is no CPU
  */
 struct recent {
 	uint32_t n, size;
@@ -54,14 +53,14 @@ static inline struct recent *recent_at(size_t offset)
 
 static inline uint64_t recent_product(const struct span *span, const void *p)
 {
-	return (virt_to_phys(p) - span->base) * span->magic;
+	return ((uintptr_t)p - span->start) * atomic_peek(&span->magic);
 }
 
 /** recent_take() - the last object remembered, if that is good; else NULL. There is one. */
 static inline void *recent_take(struct recent *recent)
 {
 	void *p = recent->object[--recent->n];
-	struct span *span = pagemap_lookup(virt_to_phys(p));
+	struct span *span = pagemap_span(pagemap_entry_at(p));
 	uint64_t product, index;
 
 	/* Whose it is comes first: the rest of another's span may change. */
@@ -70,7 +69,7 @@ static inline void *recent_take(struct recent *recent)
 		return NULL;
 	product = recent_product(span, p);
 	index = product >> 32;
-	if (unlikely((uint32_t)product >= span->magic) ||
+	if (unlikely((uint32_t)product >= (uint32_t)span->magic) ||
 	    unlikely(bit_of(span->used[index / 64], index)))
 		return NULL;
 	cpu_local_or(&span->used[index / 64], 1ULL << index % 64);
@@ -78,25 +77,30 @@ static inline void *recent_take(struct recent *recent)
 }
 
 /**
- * recent_put() - free an object, and remember it if there is room.
- * @span: what pagemap_lookup() gives for it
+ * recent_put() - free an object, and remember it if its span is full.
+ * @entry: what pagemap_entry_at() gives for it
  *
- * Return: false if nothing was done: it is not a small object of this CPU that is in use, or
- * there is no room and its span must be listed.
+ * Return: false if nothing was done: it is not an object of this CPU that is in use, its
+ * class has a stack, or there is no room and its span must be listed.
  */
-static inline bool recent_put(struct span *span, void *p)
+static inline bool recent_put(pagemap_entry_t entry, void *p)
 {
-	uint64_t product = recent_product(span, p), index = product >> 32, word = index / 64;
+	struct span *span = pagemap_span(entry);
+	uint64_t product, index, word;
 	const struct window *window;
 	struct recent *recent;
 
-	if (unlikely((uint32_t)product >= atomic_load_relaxed(&span->magic)) ||
-	    unlikely(atomic_peek(&span->cpu) != malloc_self.cpu) ||
+	if (unlikely(atomic_peek(&span->cpu) != malloc_self.cpu))
+		return false;
+	product = recent_product(span, p);
+	index = product >> 32;
+	word = index / 64;
+	if (unlikely((uint32_t)product >= (uint32_t)atomic_peek(&span->magic)) ||
 	    unlikely(!bit_of(span->used[word], index)))
 		return false;
 	window = span->window;
 	if (likely(window->span == span)) {
-		if (unlikely(bit_of(window->bits, index)) && window->word == word)
+		if (unlikely(!bit_of(window->taken, index)) && window->word == word)
 			return false;
 		(void)cpu_local_and(&span->used[word], all_but(index));
 		return true;
@@ -108,40 +112,8 @@ static inline bool recent_put(struct span *span, void *p)
 		recent->object[recent->n++] = p;
 	}
 	if (unlikely(cpu_local_and(&span->used[word], all_but(index))))
-		heap_word_empty(p, span);
+		heap_word_empty(p, entry);
 	return true;
-}
-
-/**
- * recent_reload() - fill an empty window with what has been freed in its word.
- *
- * What the slow way would do, without its locks: nobody else looks into a window of this
- * thread's or into its spans' bits. Not for one or two objects if the other words may have
- * more.
- *
- * Return: an object, or NULL.
- */
-static inline void *recent_reload(struct window *window)
-{
-	struct span *span = window->span;
-	void *object = NULL;
-	uint64_t bits, most;
-
-	if (!span)
-		return NULL;
-	bits = ~span->used[window->word] & mask_low(window->nobjs);
-	most = bits & (bits - 1);
-	most &= most - 1;
-	if (!most && (!bits || window->nobjs > FEW_OBJECTS))
-		return NULL;
-	span_note_window(span, window->word, 0);
-	mcache_heap(malloc_self.cpu)->loaded += popcount64(bits);
-	/* At no moment neither free nor in the window: who frees one of them twice is told. */
-	atomic_store(&window->bits, bits);
-	compiler_barrier();
-	cpu_local_or(&span->used[window->word], bits);
-	window_take(window, &object);
-	return object;
 }
 
 /** recent_init() - a new CPU. Between heap_enter() and heap_leave(), like the next. */

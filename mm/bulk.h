@@ -23,7 +23,7 @@ static inline void bulk_fill(void **p, size_t n, uintptr_t at, size_t size)
 /** bulk_take() - up to @n objects out of a window of the running context, pinned. */
 static inline size_t bulk_take(struct window *window, size_t n, void **p)
 {
-	uint64_t bits = window->bits;
+	uint64_t bits = window_bits(window);
 	size_t done = 0;
 
 	while (bits && done < n) {
@@ -37,7 +37,7 @@ static inline size_t bulk_take(struct window *window, size_t n, void **p)
 		done += run;
 	}
 	if (done)
-		atomic_store_relaxed(&window->bits, bits);
+		atomic_store_relaxed(&window->taken, ~bits);
 	return done;
 }
 

@@ -49,6 +49,8 @@ struct class_cpu *class_cpu_alloc(void)
 	if (!slot)
 		return NULL;
 	memset(slot, 0, sizeof(*slot));
+	for (unsigned i = 0; i < MM_NR_CONTEXTS; i++)
+		slot->cpu.window[i].taken = ~0ULL;
 	return &slot->cpu;
 }
 

@@ -7,7 +7,7 @@
  */
 #include "mm/fault.h"
 
-enum fail_mode { FAIL_OFF, FAIL_NTH, FAIL_RATE };
+enum fail_mode { FAIL_OFF, FAIL_NTH, FAIL_RATE, FAIL_NEVER };
 
 uint32_t mm_fail_armed;
 void (*mm_fail_hide)(void);
@@ -17,6 +17,7 @@ static uint64_t points;	/* passed since armed */
 static uint64_t fail_at;
 static uint32_t fail_one_in;
 static uint64_t fail_seed;
+static bool watched; /* somebody wants to see every request */
 
 static void arm(enum fail_mode mode)
 {
@@ -45,7 +46,16 @@ void mm_fail_rate(uint32_t one_in, uint64_t seed)
 
 void mm_fail_off(void)
 {
-	atomic_store(&mm_fail_armed, FAIL_OFF);
+	atomic_store(&mm_fail_armed, atomic_load_relaxed(&watched) ? FAIL_NEVER : FAIL_OFF);
+}
+
+void mm_fail_watch(bool on)
+{
+	uint32_t mode = on ? FAIL_OFF : FAIL_NEVER;
+
+	atomic_store(&watched, on);
+	if (atomic_cas(&mm_fail_armed, &mode, on ? FAIL_NEVER : FAIL_OFF) && on && mm_fail_hide)
+		mm_fail_hide();
 }
 
 /* The finaliser of splitmix64: neighbouring inputs give unrelated outputs. */

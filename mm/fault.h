@@ -17,6 +17,9 @@ extern void (*mm_fail_hide)(void);
 /* Calls with __GFP_NOFAIL under way. */
 extern uint32_t mm_fail_spared;
 
+/** mm_fail_watch() - hide the caches, as while armed, although nothing is to fail. */
+void mm_fail_watch(bool on);
+
 bool mm_fail_decide(void);
 
 /** mm_should_fail() - true if this point is to fail now. One load while off. */

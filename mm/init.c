@@ -33,14 +33,11 @@ static bool initialised;
 /* Metadata memory is not zeroed here: each record is when it is made. */
 static bool feed_first(unsigned node)
 {
-	phys_addr_t pa = memblock_alloc_phys(&boot_memblock, FIRST_METADATA, FRAME_SIZE, (int)node);
+	void *first = memblock_map_in(&boot_memblock, FIRST_METADATA, FRAME_SIZE, (int)node);
 
-	if (pa == MEMBLOCK_FAILED)
-		return false;
-	if (port_map((uintptr_t)phys_to_virt(pa), pa, FIRST_METADATA, PORT_READ | PORT_WRITE, NULL))
-		return false;
-	meta_feed(&main_map.pool[node], phys_to_virt(pa), FIRST_METADATA);
-	return true;
+	if (first)
+		meta_feed(&main_map.pool[node], first, FIRST_METADATA);
+	return first;
 }
 
 static uint64_t nodes_of_ram(void)

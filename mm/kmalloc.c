@@ -13,6 +13,7 @@
 
 #include "lib/string.h"
 #include "mm/fault.h"
+#include "mm/guard.h"
 #include "mm/kmalloc.h"
 #include "mm/large.h"
 #include "mm/log.h"
@@ -22,107 +23,209 @@
 #include "mm/numa.h"
 #include "mm/tiny.h"
 
-/* Flags that ask for more than any window can give. */
-#define GFP_ODD (__GFP_ZERO | __GFP_NOSCAN | GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
 #define GFP_PLACE (GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
 
 static_assert(KMALLOC_WINDOW(1) == 2 * sizeof(struct window), "slab.h knows the place");
 
 #define SPAN_CLASS(class, noscan) (2 * (class) + !!(noscan))
 
-static uint64_t failed_calls;
+static inline size_t size_of_window(size_t offset)
+{
+	return size_classes[offset / KMALLOC_WINDOW(1)].size;
+}
+
+static uint64_t failed_objects;
 
 uint64_t kmalloc_failed_calls(void)
 {
-	return atomic_load_relaxed(&failed_calls);
-}
-
-/* An object of the running context's window at @offset; false if it has none. */
-static inline bool take_from_window(size_t offset, void **object)
-{
-	struct window *window;
-	bool taken;
-
-	port_pin();
-	window = mcache_window(port_cache(), offset);
-	taken = window_take(window, object);
-	port_unpin();
-	return taken;
+	return atomic_load_relaxed(&failed_objects);
 }
 
 void *kmalloc_failed(size_t size, gfp_t gfp)
 {
 	if (gfp & __GFP_NOFAIL)
 		mm_panic("out of memory: %zu bytes, flags 0x%x", size, gfp);
-	(void)atomic_fetch_add(&failed_calls, 1);
+	(void)atomic_fetch_add(&failed_objects, 1);
 	return NULL;
+}
+
+/* Out of the window or stack at @offset of the running context's cache. */
+static inline bool take_at(size_t offset, void **object)
+{
+	bool taken;
+
+	port_pin();
+	taken = offset < STACK_FIRST * sizeof(struct window)
+			? window_take_at(port_cache(), offset, object)
+			: stack_pop_at(port_cache(), offset, object);
+	port_unpin();
+	return taken;
+}
+
+/* Inlined where each instruction counts: a call of its own costs tiny objects a tenth. */
+static force_inline void *alloc_inner(size_t size, gfp_t gfp, size_t align)
+{
+	bool anywhere = !(gfp & GFP_PLACE) && !gfp_has_node(gfp);
+	unsigned class, index;
+	void *object;
+
+	if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1 && anywhere)
+		return tiny_alloc(size, gfp);
+	class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
+	index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
+	if (unlikely(!class))
+		return large_alloc(size, align, gfp);
+	if (unlikely(!anywhere))
+		return mcentral_alloc(&kmalloc_classes[index], gfp);
+	if (take_at(index * sizeof(struct window), &object))
+		return object;
+	return mcache_alloc(&kmalloc_classes[index], gfp);
 }
 
 void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 {
-	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
-	unsigned index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
-
-	if (unlikely(!class))
-		return large_alloc(size, align, gfp);
-	if (unlikely(gfp & GFP_PLACE || gfp_has_node(gfp)))
-		return mcentral_alloc(&kmalloc_classes[index], gfp);
-	if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1)
-		return tiny_alloc(size, gfp);
-	return mcache_alloc(&kmalloc_classes[index], gfp);
+	return alloc_inner(size, gfp, align);
 }
 
-/* Every request that its window could not serve at once. */
-static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t align)
+/* A zeroed object at hand. While failures are injected there is none. */
+static inline void *take_zeroed(size_t size)
+{
+	size_t offset = mcache_offset[(size + 7) / 8];
+	void *object;
+
+	return take_at(offset, &object) ? memset(object, 0, size_of_window(offset)) : NULL;
+}
+
+/* Every request that neither window nor stack could serve. */
+static never_inline void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 {
 	void *object = NULL;
-	bool spared = mm_fail_spare(gfp);
+	bool spared;
 
-	if (!mm_should_fail(gfp))
-		object = size ? kmalloc_inner(size, gfp, align) : zerobase;
+	if (likely((gfp & KMALLOC_ODD) == __GFP_ZERO) && size <= KMALLOC_MAX_SMALL && align == 1 &&
+	    (object = take_zeroed(size)))
+		return object;
+	spared = mm_fail_spare(gfp);
+	if (mm_should_fail(gfp))
+		object = NULL;
+	else if (!size)
+		object = zerobase;
+	else
+		object = guard_is_due() ? kmalloc_guarded(size, gfp, align) :
+					  alloc_inner(size, gfp, align);
 	mm_fail_resume(spared);
 	if (!object)
 		return kmalloc_failed(size, gfp);
 	/* A large one is, by those who may know that its pages are. */
 	if (gfp & __GFP_ZERO && pagemap_find(virt_to_phys(object))->class)
-		memset(object, 0, ksize(object));
+		memset(object, 0, kmalloc_size(object));
 	return object;
 }
 
-/* The object on top of the running context's stack, if the class at @offset has one. */
-static inline bool take_from_stack(size_t offset, void **object)
+/* ---- Allocating ---- */
+
+/* Where the window or stack for a size is. That for 0 bytes, class 0's, is always empty. */
+static inline size_t offset_of(size_t size)
+{
+	return mcache_offset[(size + 7) / 8];
+}
+
+/* The window at @offset is empty: once more what was freed in it. */
+static inline void *reload_at(size_t offset)
+{
+	struct mcache *mcache;
+	struct window *window;
+	void *object = NULL;
+
+	port_pin();
+	mcache = port_cache();
+	window = mcache_window(mcache, offset);
+	if (likely(mcache_reload(mcache, window)))
+		(void)window_take(window, &object);
+	port_unpin();
+	return object;
+}
+
+/*
+ * Or whatever it takes. Looks for the window anew: so the short way keeps nothing
+ * but its arguments where they came.
+ */
+static never_inline void *refill(size_t size, gfp_t gfp)
+{
+	void *object = reload_at(offset_of(size));
+
+	return likely(object) ? object : alloc_odd(size, gfp, 1);
+}
+
+static never_inline void *refill_at(size_t offset, gfp_t gfp)
+{
+	void *object = reload_at(offset);
+
+	return likely(object) ? object : alloc_odd(size_of_window(offset), gfp, 1);
+}
+
+static never_inline void *refill_stack_at(size_t offset, gfp_t gfp)
+{
+	return alloc_odd(size_of_window(offset), gfp, 1);
+}
+
+static force_inline bool take_from_window(size_t offset, void **object)
 {
 	bool taken;
 
 	port_pin();
-	taken = stack_pop(mcache_window(port_cache(), offset), object);
+	taken = window_take_at(port_cache(), offset, object);
 	port_unpin();
 	return taken;
 }
 
-void *kmalloc_any(size_t size, gfp_t gfp)
+static force_inline bool take_from_stack(size_t offset, void **object)
 {
-	void *object;
+	bool taken;
 
-	if (likely(!(gfp & GFP_ODD)) && likely(size <= KMALLOC_MAX_SMALL)) {
-		/* The window for 0 bytes, class 0's, is always empty. */
-		size_t offset = mcache_offset[(size + 7) / 8];
-
-		if (likely(take_from_window(offset, &object)) || take_from_stack(offset, &object))
-			return object;
-	}
-	return alloc_odd(size, gfp, 1);
+	port_pin();
+	taken = stack_pop_at(port_cache(), offset, object);
+	port_unpin();
+	return taken;
 }
 
-void *kmalloc_at(size_t offset, gfp_t gfp, size_t size)
+static force_inline void *alloc_plain(size_t size, gfp_t gfp)
 {
 	void *object;
 
-	if (likely(!(gfp & GFP_ODD)) &&
-	    (likely(take_from_window(offset, &object)) || take_from_stack(offset, &object)))
+	if (likely(size <= KMALLOC_WINDOW_MAX))
+		return likely(take_from_window(offset_of(size), &object)) ? object
+									  : refill(size, gfp);
+	if (likely(size <= KMALLOC_MAX_SMALL) && likely(take_from_stack(offset_of(size), &object)))
 		return object;
 	return alloc_odd(size, gfp, 1);
 }
+
+void *kmalloc_at(size_t offset, gfp_t gfp)
+{
+	void *object;
+
+	return likely(take_from_window(offset, &object)) ? object : refill_at(offset, gfp);
+}
+
+void *kmalloc_stacked_at(size_t offset, gfp_t gfp)
+{
+	void *object;
+
+	return likely(take_from_stack(offset, &object)) ? object : refill_stack_at(offset, gfp);
+}
+
+void *kmalloc_plain(size_t size, gfp_t gfp)
+{
+	return alloc_plain(size, gfp);
+}
+
+void *kmalloc_any(size_t size, gfp_t gfp)
+{
+	return unlikely(gfp & KMALLOC_ODD) ? alloc_odd(size, gfp, 1) : alloc_plain(size, gfp);
+}
+
+/* ---- Freeing ---- */
 
 int span_free_slowly(struct span *span, phys_addr_t pa)
 {
@@ -132,6 +235,8 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 		return large_free(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_free(span, pa);
+	if (span->class == &guard_class)
+		return guard_free(span, pa);
 	if (!span->magic)
 		return large_freed(span, pa);
 	product = (pa - span->base) * span->magic;
@@ -140,37 +245,22 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 	return mcache_free(span, (unsigned)(product >> 32));
 }
 
-/* Whatever the short way could not free: on a stack, on another CPU, large, or wrong. */
-static __attribute__((noinline)) void free_odd(const void *p, size_t size, const void *caller)
+/* Whatever the short way could not free: in a full stack, on another CPU, large, or wrong. */
+static never_inline void free_odd(const void *p, size_t size, const void *caller)
 {
 	phys_addr_t pa = virt_to_phys(p);
-	const struct span *span = pagemap_lookup(pa);
-	uint64_t product = (pa - span->base) * span->magic;
-	bool done = false;
 	int bad;
 
-	if (span->class == &tiny_class) {
-		bad = tiny_free((struct span *)span, pa);
-		goto out;
-	}
-	if ((uint32_t)product < span->magic) {
-		port_pin();
-		done = stack_push((struct span *)span, (unsigned)(product >> 32), p);
-		port_unpin();
-	}
-	if (done || !p || p == zerobase)
+	if (!p || p == zerobase)
 		return;
 	bad = span_free_slowly(pagemap_find(pa), pa);
-out:
 	if (bad >= 0)
 		mm_report_misuse((enum mm_misuse)bad, p, size, caller);
 }
 
-static inline bool free_quickly(const void *p)
+static force_inline bool free_quickly(const void *p)
 {
-	phys_addr_t pa = virt_to_phys(p);
-
-	return span_free_quickly(pagemap_lookup(pa), pa, p);
+	return span_free_quickly(pagemap_entry_at(p), p, true);
 }
 
 void kfree(const void *p)
@@ -179,7 +269,7 @@ void kfree(const void *p)
 		free_odd(p, 0, __builtin_return_address(0));
 }
 
-size_t ksize(const void *p)
+size_t kmalloc_size(const void *p)
 {
 	struct span *span;
 
@@ -189,6 +279,37 @@ size_t ksize(const void *p)
 	if (span->class == &tiny_class)
 		return tiny_size(span, virt_to_phys(p));
 	return span->class ? span->size : span->size * PAGE_SIZE;
+}
+
+/*
+ * Does an object start there, and does its span say that it is handed out? What is in
+ * a window looks so as well: another CPU could not tell without its lock.
+ */
+static bool is_object(struct span *span, phys_addr_t pa)
+{
+	uint64_t product = (pa - span->base) * span->magic;
+	unsigned index = (unsigned)(product >> 32);
+
+	if (span->class == &tiny_class)
+		return tiny_holds(span, pa);
+	if (span->class == &guard_class)
+		return guard_holds(span, pa);
+	if (!span->magic)
+		return pa == span->base && atomic_load(&span->cpu) == SPAN_LARGE;
+	return (uint32_t)product < span->magic &&
+	       bit_of(atomic_load_relaxed(&span->used[index / 64]), index) &&
+	       !bit_of(atomic_load_relaxed(&span_remote(span)[index / 64]), index) &&
+	       !span_is_stacked(span, index);
+}
+
+size_t ksize(const void *p)
+{
+	phys_addr_t pa = virt_to_phys(p);
+
+	if (!p || p == zerobase || likely(is_object(pagemap_find(pa), pa)))
+		return kmalloc_size(p);
+	mm_report_misuse(MM_INVALID_QUERY, p, 0, __builtin_return_address(0));
+	return 0;
 }
 
 /* Would @size have got an object of this span: of the same class, or as many pages? */
@@ -203,6 +324,8 @@ static bool size_fits(const void *p, size_t size)
 		return size && (size - 1) / PAGE_SIZE + 1 == span->size;
 	if (class == &tiny_class)
 		return size == tiny_size(span, virt_to_phys(p));
+	if (class == &guard_class)
+		return size == span->size;
 	if (class->cache)
 		return size && size <= span->size;
 	return kmalloc_class(size) == class->index / 2;
@@ -237,7 +360,7 @@ void *kmalloc_node(size_t size, gfp_t gfp, int node)
 
 	if (node < 0 || !size)
 		return kmalloc_any(size, gfp);
-	if ((unsigned)node == numa_node_of(port_cpu()) && !(gfp & GFP_ODD) &&
+	if ((unsigned)node == numa_node_of(port_cpu()) && !(gfp & KMALLOC_ODD) &&
 	    size <= KMALLOC_MAX_SMALL)
 		object = kmalloc_any(size, gfp);
 	if (object && chunk_find(&main_map.index, virt_to_phys(object))->node == node)

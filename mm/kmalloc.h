@@ -6,12 +6,18 @@
 #include <spanheap/slab.h>
 
 /**
- * kmalloc_inner() - an object of @size bytes at a multiple of @align, past all windows.
+ * kmalloc_inner() - an object of @size bytes, not 0, at a multiple of @align.
  *
  * No injection point of its own, nothing is zeroed or counted. Any context, not
  * pinned. Return: NULL if there is no memory.
  */
 void *kmalloc_inner(size_t size, gfp_t gfp, size_t align);
+
+/** kmalloc_guarded() - the same, guarded if it can be (guard.h). */
+void *kmalloc_guarded(size_t size, gfp_t gfp, size_t align);
+
+/** kmalloc_size() - ksize() of an object that its caller is sure of. */
+size_t kmalloc_size(const void *p);
 
 /** kmalloc_failed() - a call returns NULL, or panics if it may not. Return: NULL. */
 void *kmalloc_failed(size_t size, gfp_t gfp);

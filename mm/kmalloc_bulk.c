@@ -3,6 +3,7 @@
 #include "lib/string.h"
 #include "mm/bulk.h"
 #include "mm/fault.h"
+#include "mm/guard.h"
 #include "mm/kmalloc.h"
 #include "mm/mcache.h"
 #include "mm/numa.h"
@@ -18,14 +19,21 @@ static bool by_window(size_t size, gfp_t gfp)
 /* While failures are injected there is nothing in any window. */
 static size_t take_some(size_t size, size_t n, void **p)
 {
+	size_t offset = mcache_offset[(size + 7) / 8], done = 0;
+	struct mcache *mcache;
 	struct window *window;
-	size_t done;
 
 	port_pin();
-	window = mcache_window(port_cache(), mcache_offset[(size + 7) / 8]);
-	done = bulk_take(window, n, p);
-	while (done < n && stack_pop(window, &p[done]))
-		done++;
+	mcache = port_cache();
+	window = mcache_window(mcache, offset);
+	if (size > KMALLOC_WINDOW_MAX) {
+		while (done < n && stack_pop_at(mcache, offset, &p[done]))
+			done++;
+	} else {
+		if (!window_bits(window))
+			(void)mcache_reload(mcache, window);
+		done = bulk_take(window, n, p);
+	}
 	port_unpin();
 	return done;
 }
@@ -35,12 +43,15 @@ static size_t fill_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 	bool window = by_window(size, gfp);
 	size_t done = 0;
 
+	for (; !size && done < n; done++)
+		p[done] = zerobase;
 	while (done < n) {
 		if (window)
 			done += take_some(size, n - done, p + done);
 		if (done == n)
 			break;
-		p[done] = kmalloc_inner(size, gfp, 1);
+		p[done] = guard_is_due() ? kmalloc_guarded(size, gfp, 1) :
+					   kmalloc_inner(size, gfp, 1);
 		if (!p[done])
 			break;
 		done++;
@@ -50,15 +61,9 @@ static size_t fill_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 
 size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 {
+	bool spared = mm_fail_spare(gfp);
 	size_t done = 0;
-	bool spared;
 
-	if (!size) {
-		for (; done < n; done++)
-			p[done] = zerobase;
-		return n;
-	}
-	spared = mm_fail_spare(gfp);
 	if (!mm_should_fail(gfp))
 		done = fill_bulk(size, gfp, n, p);
 	mm_fail_resume(spared);
@@ -67,7 +72,7 @@ size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 		(void)kmalloc_failed(size, gfp);
 		return 0;
 	}
-	for (size_t i = 0; gfp & __GFP_ZERO && i < n; i++)
-		memset(p[i], 0, ksize(p[i]));
+	for (size_t i = 0; gfp & __GFP_ZERO && size && i < n; i++)
+		memset(p[i], 0, kmalloc_size(p[i]));
 	return n;
 }

@@ -5,6 +5,7 @@
 #include "mm/mcache.h"
 
 struct span_class kmalloc_classes[SPAN_CLASSES];
+uint16_t mcache_offset[MCACHE_OFFSETS];
 
 static void fill_offsets(void)
 {
@@ -30,7 +31,7 @@ void mcache_init(void)
 		span_class_init(&kmalloc_classes[i], row->size, row->npages,
 				1U << row->align_shift);
 		kmalloc_classes[i].index = (uint8_t)i;
-		if (row->nobjs <= STACK_MAX_OBJS)
+		if (i >= STACK_FIRST)
 			kmalloc_classes[i].stack_window = (uint16_t)(i * sizeof(struct window));
 	}
 }

@@ -19,6 +19,7 @@
 #include "lib/string.h"
 #include "mm/bulk.h"
 #include "mm/fault.h"
+#include "mm/guard.h"
 #include "mm/kmem_cache.h"
 #include "mm/log.h"
 #include "mm/mcache.h"
@@ -79,7 +80,7 @@ static inline bool free_in_window(struct kmem_cache *cache, const void *object)
 {
 	struct window *window;
 	struct span *span;
-	uint64_t index;
+	uint64_t index, used;
 	bool done = false;
 
 	port_pin();
@@ -89,9 +90,12 @@ static inline bool free_in_window(struct kmem_cache *cache, const void *object)
 		size_t word = window->word;
 
 		span = window->span;
+		used = span->used[word];
+		/* Used again below, without an address that is kept. */
+		HIDE_VALUE_AFTER(word, used);
 		/* Handed out: in use by the span's bits, not the window's, and not freed afar. */
 		if (likely(!atomic_test_relaxed(&span->cpu, SPAN_MAIL)) &&
-		    likely(bit_of(span->used[word] ^ window->bits, index))) {
+		    likely(bit_of(used & window->taken, index))) {
 			(void)cpu_local_and(&span->used[word], all_but(index));
 			done = true;
 		}
@@ -128,27 +132,14 @@ static void enter_window(struct kmem_cache *cache)
 	port_unpin();
 }
 
-/*
- * The own window's word once more, if objects of it were freed on this CPU since
- * it was loaded. No lock and no masking: of this CPU's contexts only the running
- * one puts objects of this span into a window, others clear bits of them at most.
- */
+/* What was freed in the own window, once more. */
 static inline bool reload(struct kmem_cache *cache, struct window *window)
 {
-	struct span *span = window->span;
-	uint64_t bits, *word;
+	unsigned n = window_reload(window);
 
-	if (!window->nobjs)
-		return false;
-	word = &span->used[window->word];
-	bits = ~atomic_load_relaxed(word) & mask_low(window->nobjs);
-	if (!bits || atomic_load_relaxed(&span_remote(span)[window->word]))
-		return false;
-	cpu_local_or(word, bits);
-	cache->cpu[port_cpu()]->reloaded[port_context()] += popcount64(bits);
-	compiler_barrier();
-	atomic_store_relaxed(&window->bits, bits);
-	return true;
+	if (n)
+		cache->cpu[port_cpu()]->reloaded[port_context()] += n;
+	return n;
 }
 
 static void *take_or_refill(struct kmem_cache *cache, gfp_t gfp)
@@ -195,11 +186,14 @@ static void *alloc_slowly(struct kmem_cache *cache, gfp_t gfp)
 /* -1, or what is wrong. */
 static int free_by_span(struct kmem_cache *cache, const void *object)
 {
-	phys_addr_t pa = virt_to_phys(object);
-	struct span *span = pagemap_lookup(pa);
+	pagemap_entry_t entry = pagemap_entry_at(object);
+	struct span *span = pagemap_span(entry);
+	phys_addr_t pa;
 
-	if (likely(span->class == &cache->class) && likely(span_free_quickly(span, pa, object)))
+	if (likely(span->class == &cache->class) &&
+	    likely(span_free_quickly(entry, object, false)))
 		return -1;
+	pa = virt_to_phys(object);
 	span = pagemap_find(pa);
 	if (pagemap_is_span(span) && span->class != &cache->class)
 		return MM_WRONG_CACHE;
@@ -227,6 +221,8 @@ bool kmem_cache_owns(const struct kmem_cache *cache, const void *p)
 		return !cache && span_owner(span) == SPAN_LARGE && !offset;
 	if (span->class->cache != cache)
 		return false;
+	if (span->class == &guard_class)
+		return guard_holds(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_size(span, pa);
 	index = offset / span->size;
@@ -246,7 +242,7 @@ static inline size_t take_many(struct kmem_cache *cache, size_t n, void **p)
 
 	port_pin();
 	window = cache_window(cache);
-	if (!window->bits)
+	if (!window_bits(window))
 		(void)reload(cache, window);
 	done = bulk_take(window, n, p);
 	port_unpin();
@@ -321,7 +317,7 @@ static inline size_t free_in_row(struct kmem_cache *cache, size_t n, void **p)
 	window = cache_window(cache);
 	if (window->nobjs && !atomic_test_relaxed(&window->span->cpu, SPAN_MAIL)) {
 		word = &window->span->used[window->word];
-		taken = *word ^ window->bits;
+		taken = *word & window->taken;
 	}
 	left = taken;
 	for (i = 0; i < n; i += run) {

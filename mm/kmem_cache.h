@@ -46,6 +46,9 @@ static inline struct window *no_window(void)
 /** kmem_cache_flush_cpu() - mcache_flush() for what the calling CPU has of caches. */
 void kmem_cache_flush_cpu(void);
 
+/** kmem_cache_shed() - mcache_shed() for what the calling CPU has of caches. */
+void kmem_cache_shed(void);
+
 /**
  * kmem_cache_divert() - no allocation of any CPU finds a window in its hot path,
  * until it has been to the slow one. Any context; an NMI may not get it done.

@@ -245,7 +245,7 @@ static uint64_t cache_loaded(const struct kmem_cache *cache)
 	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
 		for (unsigned c = 0; cache->cpu[cpu] && c < MM_NR_CONTEXTS; c++)
 			n += cache->cpu[cpu]->reloaded[c] -
-			     popcount64(cache->cpu[cpu]->window[c].bits);
+			     popcount64(window_bits(&cache->cpu[cpu]->window[c]));
 	return n;
 }
 
@@ -291,6 +291,16 @@ void kmem_cache_flush_cpu(void)
 	for_each_cache(flush_own);
 }
 
+static void shed_own(struct kmem_cache *cache)
+{
+	(void)mcache_shed_class(&cache->class);
+}
+
+void kmem_cache_shed(void)
+{
+	for_each_cache(shed_own);
+}
+
 void kmem_cache_divert(void)
 {
 	unsigned long flags;
@@ -330,9 +340,9 @@ static bool window_is_sound(const struct kmem_cache *cache, const struct window 
 	const struct span *span = window->span;
 
 	if (!span)
-		return !window->bits && !window->nobjs;
+		return !window_bits(window) && !window->nobjs;
 	return span->window == window && span->class == &cache->class &&
-	       window->word < span->nwords && !(window->bits & ~span->used[window->word]) &&
+	       window->word < span->nwords && !(window_bits(window) & ~span->used[window->word]) &&
 	       window->base == (uintptr_t)span_object(span, window->word * 64UL);
 }
 

@@ -53,7 +53,7 @@ static void *move_object(const void *p, size_t old, size_t size, gfp_t gfp)
 
 void *krealloc(const void *p, size_t size, gfp_t gfp)
 {
-	size_t old = ksize(p);
+	size_t old = kmalloc_size(p);
 	struct span *span;
 	void *fresh;
 	bool large;

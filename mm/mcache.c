@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* Per-CPU object caches; see mcache.h for the picture and the protocol. */
-#include "lib/string.h"
 #include "mm/fault.h"
 #include "mm/mcache.h"
 #include "mm/mcentral.h"
-#include "mm/metaframe.h"
 #include "mm/misuse.h"
 #include "mm/retention.h"
 #include "mm/tiny.h"
 
-const struct mcache empty_mcache;
-
-static struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
-
-#ifndef PORT_HAS_CACHE_SLOT
-void *port_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
-#endif
-
-struct cpu_heap *mcache_heap(unsigned cpu)
-{
-	return &cpu_heaps[cpu];
-}
+struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
 
 static struct cpu_heap *my_heap(void)
 {
@@ -41,11 +28,11 @@ static size_t span_bytes(const struct span *span)
 
 static void list_partial(struct cpu_heap *heap, struct span *span)
 {
-	atomic_store(&span->window, span_listed_window(span));
+	atomic_store(&span->window, &window_listed);
 	span_list_add(partial_of(heap, span->class), span);
 }
 
-static void unlist_partial(struct cpu_heap *heap, struct span *span)
+void mcache_unlist(struct cpu_heap *heap, struct span *span)
 {
 	span_list_del(partial_of(heap, span->class), span);
 	atomic_store(&span->window, &window_unlisted);
@@ -73,7 +60,7 @@ static bool load_word(struct cpu_heap *heap, struct window *window, struct span 
 	atomic_store(&span->window, window);
 	/* At no moment neither free nor in the window: an NMI may free one of them twice. */
 	compiler_barrier();
-	atomic_store(&window->bits, bits);
+	atomic_store(&window->taken, ~bits);
 	compiler_barrier();
 	cpu_local_or(&span->used[word], bits);
 	heap->loaded += popcount64(bits);
@@ -89,28 +76,33 @@ static bool load_span(struct cpu_heap *heap, struct window *window, struct span 
 	return false;
 }
 
-/* Objects of listed spans onto the stack. */
-static bool load_stack(struct cpu_heap *heap, struct object_stack *stack, struct span *span,
+/* A span's free objects onto the stack, as many as find room; onto a closed one, one. */
+static bool load_stack(struct cpu_heap *heap, struct window *window, struct span *span,
 		       struct met *met)
 {
+	struct object_stack *stack =
+		&heap->mcache[port_context()]->stack[span->class->index - STACK_FIRST];
+	struct stack_slot *top = window->top;
 	uint64_t bits;
 
+	if (top == STACK_CLOSED)
+		top = &stack->slot[STACK_SLOTS - 1];
 	span_fold_word(span, 0, met);
 	bits = ~atomic_load_relaxed(&span->used[0]) & span_word_mask(span, 0);
-	for (; bits && stack->n < STACK_SLOTS; bits &= bits - 1) {
-		unsigned index = lowest_bit(bits);
+	for (; bits && !stack_is_full(top); bits &= bits - 1) {
+		unsigned index = (unsigned)lowest_bit(bits);
 
-		atomic_store_relaxed(&span_stacked(span)[index],
-				     span_stacked(span)[index] | STACKED);
-		compiler_barrier();
+		/* Its mark is not of one that is handed out. */
 		cpu_local_or(&span->used[0], 1ULL << index);
-		stack->slot[stack->n++] =
-			(struct stack_slot){ span_object(span, index), span_stacked(span) + index };
+		*top++ = (struct stack_slot){ span_object(span, index), span_marks(span) + index };
 		heap->loaded++;
 	}
 	if (bits)
 		list_partial(heap, span);
-	return stack->n;
+	if (!top[-1].object)
+		return false;
+	atomic_store_relaxed(&window->top, top);
+	return true;
 }
 
 void mcache_post(struct span *span, struct met *met)
@@ -128,7 +120,7 @@ void mcache_post(struct span *span, struct met *met)
 			continue;
 		}
 		if (span_owner(span) == cpu)
-			atomic_store(&span->cpu, cpu | SPAN_MAIL);
+			atomic_store(&span->cpu, span_owned_by(span, cpu) | SPAN_MAIL);
 		first = atomic_load(&cpu_heaps[cpu].inbox);
 		do
 			atomic_store(&span->inbox_next, first ? first : SPAN_CLAIMED);
@@ -150,23 +142,23 @@ static bool free_afar(struct span *span, unsigned index, struct met *met)
 }
 
 /* Back to their spans with the objects of a stack. A span may have been given up meanwhile. */
-static void unload_stack(struct cpu_heap *heap, struct object_stack *stack, struct met *met)
+static void unload_stack(struct cpu_heap *heap, struct window *window, struct met *met)
 {
-	while (stack->n) {
-		struct stack_slot *slot = &stack->slot[--stack->n];
+	for (struct stack_slot *slot = window->top; (--slot)->object;) {
 		struct span *span = pagemap_find(virt_to_phys(slot->object));
-		unsigned index = (unsigned)(slot->mark - span_stacked(span));
+		unsigned index = (unsigned)(slot->mark - span_marks(span));
 
-		atomic_store_relaxed(slot->mark, *slot->mark & ~STACKED);
+		window->top = slot;
 		heap->loaded--;
 		if (span_owner(span) != (uint32_t)(heap - cpu_heaps)) {
-			(void)free_afar(span, index, met);
+			atomic_store_relaxed(slot->mark, MARK_OUT);
+			if (!free_afar(span, index, met))
+				met->object = slot->object;
 			continue;
 		}
 		if (span->window == &window_unlisted)
 			list_partial(heap, span);
-		if (cpu_local_and(&span->used[0], ~(1ULL << index)) &&
-		    span_is_listed(span) && !span_is_spare(span)) {
+		if (cpu_local_and(&span->used[0], ~(1ULL << index)) && !span_is_spare(span)) {
 			span_set_spare(span, true);
 			heap->spare_bytes += span_bytes(span);
 		}
@@ -174,19 +166,16 @@ static void unload_stack(struct cpu_heap *heap, struct object_stack *stack, stru
 }
 
 /* Take the window off its span and give what it did not hand out back. */
-static void unload(struct cpu_heap *heap, struct window *window, struct met *met)
+static void unload(struct cpu_heap *heap, struct window *window)
 {
 	struct span *span = window->span;
 	uint64_t bits;
 
-	if (!span) {
-		if (window->base)
-			unload_stack(heap, (struct object_stack *)window->base, met);
+	if (!span)
 		return;
-	}
 	window->nobjs = 0;
 	compiler_barrier();
-	bits = cpu_local_xchg(&window->bits, 0);
+	bits = ~cpu_local_xchg(&window->taken, ~0ULL);
 	span_note_window(span, window->word, bits);
 	heap->loaded -= popcount64(bits);
 	(void)cpu_local_and(&span->used[window->word], ~bits);
@@ -207,7 +196,7 @@ static struct span *became_empty(struct cpu_heap *heap, struct span *span)
 		return NULL;
 	if (heap->spare_bytes + span_bytes(span) > atomic_load_relaxed(&retention.spare) &&
 	    port_context() == MM_TASK && span_claim(span)) {
-		unlist_partial(heap, span);
+		mcache_unlist(heap, span);
 		return span;
 	}
 	span_set_spare(span, true);
@@ -232,7 +221,7 @@ static void drain_inbox(struct cpu_heap *heap, struct met *met)
 			mcache_post(span, met);
 			continue;
 		}
-		atomic_store(&span->cpu, (uint32_t)(heap - cpu_heaps));
+		atomic_store(&span->cpu, span_owned_by(span, (uint32_t)(heap - cpu_heaps)));
 		(void)atomic_xchg(&span->inbox_next, NULL);
 		span_fold_remote(span, met);
 		if (span->window == &window_unlisted && span_has_free(span))
@@ -250,8 +239,8 @@ static void drain_inbox(struct cpu_heap *heap, struct met *met)
 static bool load_from(struct cpu_heap *heap, struct window *window, struct span *span,
 		      struct met *met)
 {
-	if (span->class->stack_window && window->base)
-		return load_stack(heap, (struct object_stack *)window->base, span, met);
+	if (span->stack)
+		return load_stack(heap, window, span, met);
 	return load_span(heap, window, span, 0, met);
 }
 
@@ -267,10 +256,10 @@ static bool load_window(struct cpu_heap *heap, struct span_class *class, struct 
 		span_note_window(span, window->word, 0);
 		if (load_span(heap, window, span, window->word + 1, met))
 			return true;
-		unload(heap, window, met);
+		unload(heap, window);
 	}
 	while ((span = partial->first)) {
-		unlist_partial(heap, span);
+		mcache_unlist(heap, span);
 		if (load_from(heap, window, span, met))
 			return true;
 	}
@@ -305,87 +294,21 @@ static struct window *my_window(struct cpu_heap *heap, struct span_class *class)
 	return mcache != &empty_mcache ? &mcache->window[class->index] : NULL;
 }
 
-static size_t mcache_frames(void)
-{
-	return (sizeof(struct mcache) + FRAME_SIZE - 1) / FRAME_SIZE;
-}
-
-static void set_stacks(struct mcache *mcache)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < SPAN_CLASSES && port_context() != MM_NMI; i++)
-		if (kmalloc_classes[i].stack_window)
-			mcache->window[i].base = (uintptr_t)&mcache->stack[n++];
-}
-
-/* Memory for the windows of the running context, or of a class, that has none yet. */
-static void *new_windows(const struct span_class *class)
-{
-	struct mcache *mcache;
-
-	if (class->cpu)
-		return class_cpu_alloc();
-	mcache = metaframe_alloc_run(mcache_frames());
-	if (mcache) {
-		memset(mcache, 0, sizeof(*mcache));
-		set_stacks(mcache);
-	}
-	return mcache;
-}
-
-/* A context of this CPU allocates for the first time, or the CPU from a class of its own. */
-static bool first_use(struct span_class *class)
-{
-	void *memory = new_windows(class);
-	struct cpu_heap *heap;
-	unsigned long flags;
-
-	if (!memory)
-		return false;
-	flags = port_irq_save();
-	heap = my_heap();
-	if (class->cpu) {
-		struct class_cpu *none = NULL;
-
-		/* An NMI may have been here first. */
-		if (atomic_cas(&class->cpu[heap - cpu_heaps], &none, memory))
-			memory = NULL;
-	} else if (heap->mcache[port_context()] == &empty_mcache) {
-		((struct mcache *)memory)->slot = MCACHE_SLOT(port_cpu(), port_context());
-		heap->mcache[port_context()] = memory;
-		if (!atomic_load_relaxed(&mm_fail_armed))
-			port_cache_set(port_context(), memory);
-		memory = NULL;
-	}
-	port_irq_restore(flags);
-	if (memory && class->cpu)
-		class_cpu_free(memory);
-	else if (memory)
-		metaframe_free_run(memory, mcache_frames());
-	return true;
-}
-
-unsigned mcache_slot(void)
-{
-	const struct mcache *mcache = port_cache();
-
-	if (mcache == &empty_mcache && first_use(&kmalloc_classes[1]))
-		mcache = port_cache();
-	return mcache->slot;
-}
-
-/* One object out of @window, which has some; nothing stays in it while failures are injected. */
-static void *take_one(struct cpu_heap *heap, struct window *window, struct met *met)
+/* An object of @window, if it has some; nothing stays in a cache's while failures are injected. */
+static void *take_one(struct cpu_heap *heap, const struct span_class *class,
+		      struct window *window)
 {
 	void *object = NULL;
 
-	if (!window_take(window, &object))
-		stack_pop(window, &object);
-	if (window->span &&
-	    (window->span->class->stack_window ||
-	     (unlikely(atomic_load_relaxed(&mm_fail_armed)) && window->span->class->cpu)))
-		unload(heap, window, met);
+	if (class->stack_window) {
+		(void)stack_pop_at((struct mcache *)window, 0, &object);
+		if (port_context() == MM_NMI)
+			window->top = STACK_CLOSED;
+		return object;
+	}
+	(void)window_take(window, &object);
+	if (class->cpu && unlikely(atomic_load_relaxed(&mm_fail_armed)))
+		unload(heap, window);
 	return object;
 }
 
@@ -412,18 +335,20 @@ static void *refill_from_spans(struct span_class *class, struct span **fresh, bo
 	window = my_window(heap, class);
 	*first_time = !window;
 	if (*fresh && window) {
-		atomic_store(&(*fresh)->cpu, (uint32_t)(heap - cpu_heaps));
+		atomic_store(&(*fresh)->cpu, span_owned_by(*fresh, (uint32_t)(heap - cpu_heaps)));
 		list_partial(heap, *fresh);
 		atomic_store(&(*fresh)->inbox_next, NULL);
 		*fresh = NULL;
 	}
 	if (window)
-		object = take_one(heap, window, &met);
+		object = take_one(heap, class, window);
 	if (window && !object && load_window(heap, class, window, &met))
-		object = take_one(heap, window, &met);
+		object = take_one(heap, class, window);
 	spin_unlock_irqrestore(&heap->lock, flags);
 	port_unpin();
 	report_met(&met);
+	if (unlikely(mcache_must_shed(heap)))
+		mcache_shed();
 	return object;
 }
 
@@ -434,7 +359,7 @@ void *mcache_alloc(struct span_class *class, gfp_t gfp)
 	void *object = refill_from_spans(class, &fresh, &first_time);
 
 	while (!object) {
-		if (first_time && !first_use(class))
+		if (first_time && !mcache_first_use(class))
 			return NULL;
 		fresh = first_time ? NULL : span_create(class, gfp);
 		if (!first_time && !fresh)
@@ -448,6 +373,15 @@ void *mcache_alloc(struct span_class *class, gfp_t gfp)
 		}
 	}
 	return object;
+}
+
+/* After a free: the span that is to end, and others if there are too many. */
+static void end_spans(struct cpu_heap *heap, struct span *end)
+{
+	if (end)
+		span_destroy(end);
+	if (unlikely(mcache_must_shed(heap)))
+		mcache_shed();
 }
 
 static int double_or_invalid(const struct span *span, unsigned index)
@@ -465,12 +399,18 @@ static int free_local(struct cpu_heap *heap, struct span *span, unsigned index, 
 	span_fold_word(span, word, met);
 	if (!(span->used[word] & bit))
 		return double_or_invalid(span, index);
-	if (window_is_real(span->window) && span->window->word == word && span->window->bits & bit)
+	if (window_is_real(span->window) && span->window->word == word &&
+	    window_bits(span->window) & bit)
 		return double_or_invalid(span, index);
-	if (span_is_stacked(span, index))
+	if (span_is_stacked(span, index)) {
+		/* kfree() may have changed it in vain. */
+		if (span_mark(span, index))
+			span_set_back(span, index);
 		return double_or_invalid(span, index);
+	}
 	if (span->window == &window_unlisted)
 		list_partial(heap, span);
+	span_set_back(span, index);
 	if (cpu_local_and(&span->used[word], ~bit) && span_is_listed(span) && span_is_empty(span))
 		*end = became_empty(heap, span);
 	return -1;
@@ -481,7 +421,7 @@ static bool window_holds(const struct span *span, unsigned index)
 {
 	const struct window *window = atomic_load(&span->window);
 
-	return window_is_real(window) && bit_of(atomic_load(&window->bits), index) &&
+	return window_is_real(window) && bit_of(window_bits(window), index) &&
 	       atomic_load(&window->span) == span &&
 	       atomic_load_relaxed(&window->word) == index / 64;
 }
@@ -497,7 +437,7 @@ static bool in_window(const struct span *span, unsigned index, uint32_t cpu)
 
 	if (!window_holds(span, index))
 		return false;
-	if (cpu == port_cpu())
+	if (PORT_MAX_CPUS == 1 || cpu == port_cpu())
 		return true;
 	if (!spin_lock_context(&cpu_heaps[cpu].lock, &flags))
 		return window_holds(span, index);
@@ -540,21 +480,20 @@ int mcache_free(struct span *span, unsigned index)
 		bad = free_remote(span, index, cpu, &met);
 	}
 	port_unpin();
-	if (end)
-		span_destroy(end);
+	end_spans(heap, end);
 	report_met(&met);
 	return bad;
 }
 
-void mcache_word_empty(const void *p, struct span *span)
+void mcache_word_empty(const void *p, pagemap_entry_t entry)
 {
-	struct span *end = NULL;
+	struct span *span = pagemap_span(entry), *end = NULL;
 	struct cpu_heap *heap;
 	unsigned long flags;
 
 	(void)p;
 	/* Mostly it is the one that objects are taken from. */
-	if (span->window != &window_listed)
+	if (span->window != &window_listed || !span_is_empty(span))
 		return;
 	port_pin();
 	heap = my_heap();
@@ -566,8 +505,7 @@ void mcache_word_empty(const void *p, struct span *span)
 		spin_unlock_irqrestore(&heap->lock, flags);
 	}
 	port_unpin();
-	if (end)
-		span_destroy(end);
+	end_spans(heap, end);
 }
 
 /*
@@ -596,10 +534,24 @@ static void give_up_list(struct cpu_heap *heap, struct span_list *list, unsigned
 		next = span->next;
 		if (!span_claim(span))
 			continue;
-		unlist_partial(heap, span);
+		mcache_unlist(heap, span);
 		give_up(heap, span, flags, met);
 		next = list->first;
 	}
+}
+
+/* What is in the window or stack of a class goes back; heap->lock is held, dropped at times. */
+static void unload_class(struct cpu_heap *heap, struct mcache *mcache, unsigned i,
+			 unsigned long *flags, struct met *met)
+{
+	if (i < STACK_FIRST)
+		unload(heap, &mcache->window[i]);
+	else
+		unload_stack(heap, &mcache->window[i], met);
+	if (i % 16)
+		return;
+	spin_unlock_irqrestore(&heap->lock, *flags);
+	*flags = spin_lock_irqsave(&heap->lock);
 }
 
 void mcache_flush(void)
@@ -613,7 +565,7 @@ void mcache_flush(void)
 	flags = spin_lock_irqsave(&heap->lock);
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
 		for (unsigned i = 0; heap->mcache[c] != &empty_mcache && i < SPAN_CLASSES; i++)
-			unload(heap, &heap->mcache[c]->window[i], &met);
+			unload_class(heap, heap->mcache[c], i, &flags, &met);
 	drain_inbox(heap, &met);
 	for (unsigned i = 0; i < SPAN_CLASSES; i++)
 		give_up_list(heap, &heap->partial[i], &flags, &met);
@@ -635,27 +587,13 @@ void mcache_flush_class(struct span_class *class)
 	flags = spin_lock_irqsave(&heap->lock);
 	if (cpu) {
 		for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-			unload(heap, &cpu->window[c], &met);
+			unload(heap, &cpu->window[c]);
 		drain_inbox(heap, &met);
 		give_up_list(heap, &cpu->partial, &flags, &met);
 	}
 	spin_unlock_irqrestore(&heap->lock, flags);
 	port_unpin();
 	report_met(&met);
-}
-
-/* What kmalloc() looks up: where the window for a size is in struct mcache. */
-uint16_t mcache_offset[MCACHE_OFFSETS];
-
-int mcache_init_cpu(void)
-{
-	struct cpu_heap *heap = my_heap();
-
-	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
-		heap->mcache[c] = (struct mcache *)&empty_mcache;
-		port_cache_set((enum mm_context)c, heap->mcache[c]);
-	}
-	return 0;
 }
 
 /* A span that the CPU still owns goes to mcentral. */
@@ -669,7 +607,7 @@ static void disown(struct span *span, void *arg)
 	if (span->class && span_owner(span) == (uint32_t)(heap - cpu_heaps) &&
 	    !window_is_real(span->window) && span_claim(span)) {
 		if (span_is_listed(span))
-			unlist_partial(heap, span);
+			mcache_unlist(heap, span);
 		give_up(heap, span, &flags, &met);
 	}
 	spin_unlock_irqrestore(&heap->lock, flags);
@@ -684,13 +622,6 @@ void mcache_exit_cpu(void)
 	port_pin();
 	heap = my_heap();
 	span_for_each(disown, heap);
-	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-		if (heap->mcache[c] != &empty_mcache) {
-			void *memory = heap->mcache[c];
-
-			heap->mcache[c] = (struct mcache *)&empty_mcache;
-			port_cache_set((enum mm_context)c, heap->mcache[c]);
-			metaframe_free_run(memory, mcache_frames());
-		}
+	mcache_leave_cpu();
 	port_unpin();
 }

@@ -34,44 +34,54 @@
 #ifndef MM_MCACHE_H
 #define MM_MCACHE_H
 
+#include <spanheap/slab.h>
+
+#include "mm/retention.h"
 #include "mm/span.h"
 
 #define SPAN_CLASSES (2 * NR_SIZE_CLASSES)
 
 /*
- * Classes with so few objects a span would refill and list at nearly each call:
- * they have a stack of objects, of several spans, in place of a window. An
- * object in a stack counts as handed out by its span's bits and is marked in
- * span_stacked(). NMIs have neither: a stack could not be emptied while an NMI may
- * come, and a window says nothing of the marks. They take one object at a time.
+ * Classes with few objects a span would refill at nearly each call: they have a
+ * stack of objects, of several spans, in place of a window. An object on a stack
+ * counts as in use by its span's bits, and its mark says that no caller has it.
+ *
+ *	window.top ──────────────────┐
+ *	| NULL | object | object |   ▼    |        |  aligned to its size
+ *	|      | mark   | mark   |        |        |
+ *
+ * Neither end needs a count: below is no object, and behind the last slot top is
+ * aligned to the stack's size. NMIs put nothing on their stacks and leave nothing
+ * there, as a stack could not be emptied while an NMI may come: theirs is closed,
+ * that is, full and empty at once.
  */
-#define STACK_MAX_OBJS 8
-#define STACK_SLOTS 8
+#define STACK_SLOTS 8 /* with the one that stays empty */
 #define STACK_CLASSES 72
+#define STACK_FIRST (SPAN_CLASSES - STACK_CLASSES)
 
-/**
- * struct object_stack
- * @n: objects in it
- * @pushed: by kfree(), since the start
- */
-struct object_stack {
-	uint64_t n, pushed;
-	struct stack_slot {
-		void *object;
-		uint8_t *mark;
-	} slot[STACK_SLOTS];
+struct stack_slot {
+	void *object;
+	uint8_t *mark;
 };
+
+struct object_stack {
+	struct stack_slot slot[STACK_SLOTS];
+} __attribute__((aligned(STACK_SLOTS * sizeof(struct stack_slot))));
+
+extern const struct object_stack no_stack;
+
+#define STACK_CLOSED ((struct stack_slot *)(uintptr_t)&no_stack.slot[STACK_SLOTS])
 
 /**
  * struct mcache - what one context of a CPU hands out, by span class.
- * @window: those of classes with a stack are always empty; their base is where
- *	the stack is
  * @slot: MCACHE_SLOT() of the context
+ * @reloaded: objects put into windows beside what struct cpu_heap counts as loaded
  */
 struct mcache {
 	struct window window[SPAN_CLASSES];
 	struct object_stack stack[STACK_CLASSES];
 	unsigned slot;
+	uint64_t reloaded;
 };
 
 /* A number for each context of each CPU, from 1; 0 stands for empty_mcache. */
@@ -95,17 +105,36 @@ struct cpu_heap {
 	uint64_t loaded;
 };
 
+static_assert(STACK_FIRST == 2 * (KMALLOC_CLASS_CONST(KMALLOC_WINDOW_MAX) + 1),
+	      "the classes above that size have stacks");
+
 extern struct span_class kmalloc_classes[SPAN_CLASSES];
 extern const struct mcache empty_mcache;
 
+extern struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
+
 /** mcache_heap() - what @cpu owns. */
-struct cpu_heap *mcache_heap(unsigned cpu);
+static inline struct cpu_heap *mcache_heap(unsigned cpu)
+{
+	return &cpu_heaps[cpu];
+}
 
 /** mcache_init() - the classes; before any CPU. */
 void mcache_init(void);
 
 /** mcache_init_cpu() - of the calling CPU. Return: 0 or -ENOMEM. */
 int mcache_init_cpu(void);
+
+/**
+ * mcache_first_use() - the running context allocates for the first time, or its CPU
+ * from a class of its own: make what it needs for that.
+ *
+ * Any context. Return: false if there is no memory.
+ */
+bool mcache_first_use(struct span_class *class);
+
+/** mcache_leave_cpu() - give back what mcache_first_use() made. Pinned, task context. */
+void mcache_leave_cpu(void);
 
 /** mcache_exit_cpu() - give all that the calling CPU owns to mcentral and the page heap. Task
  * context. */
@@ -125,52 +154,99 @@ static inline struct window *mcache_window(struct mcache *mcache, size_t offset)
 /** window_take() - an object of a window of the running context, pinned; false if there is none. */
 static inline bool window_take(struct window *window, void **object)
 {
-	uint64_t bits = window->bits;
+	uint64_t taken = window->taken, index = lowest_clear_bit(taken);
 
-	if (unlikely(!bits))
+	if (unlikely(!give_bit(&taken, index)))
 		return false;
-	atomic_store_relaxed(&window->bits, bits & (bits - 1));
-	*object = (void *)(window->base + lowest_bit(bits) * window->size);
+	atomic_store_relaxed(&window->taken, taken);
+	*object = (void *)(window->base + (uint32_t)index * window->size);
 	return true;
 }
 
-/** stack_pop() - an object of a class with few objects a span, pinned; false if there is none. */
-static inline bool stack_pop(struct window *window, void **object)
+/*
+ * Likewise, of the window at an offset of a cache. The offset is hidden after each
+ * use, lest the compiler add the two up instead of using both in each address.
+ */
+static force_inline bool window_take_at(struct mcache *mcache, size_t offset, void **object)
 {
-	struct object_stack *stack = (struct object_stack *)window->base;
-	struct stack_slot *slot;
+	uint64_t taken = mcache_window(mcache, offset)->taken, index = lowest_clear_bit(taken);
+	uint32_t distance;
 
-	if (window->span || !stack || !stack->n)
+	if (unlikely(!give_bit(&taken, index)))
 		return false;
-	slot = &stack->slot[--stack->n];
-	atomic_store_relaxed(slot->mark, STACKED_BEFORE);
-	*object = slot->object;
+	HIDE_VALUE(offset);
+	atomic_store_relaxed(&mcache_window(mcache, offset)->taken, taken);
+	HIDE_VALUE(offset);
+	distance = (uint32_t)index * mcache_window(mcache, offset)->size;
+	HIDE_VALUE_AFTER(offset, distance);
+	*object = (void *)(mcache_window(mcache, offset)->base + distance);
 	return true;
 }
 
-/** stack_push() - free into the stack of the running context, pinned; false if it cannot be. */
-static inline bool stack_push(struct span *span, unsigned index, const void *p)
+/**
+ * window_reload() - objects of the window's word that were freed on this CPU since
+ * it was loaded, into the window once more. Of the running context, pinned.
+ *
+ * No lock and no masking: of this CPU's contexts only the running one puts objects
+ * of this span into a window, others clear bits of them at most.
+ *
+ * Return: how many.
+ */
+static inline unsigned window_reload(struct window *window)
 {
-	size_t offset = span->class->stack_window;
-	uint8_t *mark = span_stacked(span) + index;
-	struct object_stack *stack;
-	struct window *window;
+	struct span *span = window->span;
+	uint64_t bits, *word;
 
-	if (!offset || atomic_peek(&span->window) != &window_unlisted ||
-	    atomic_peek(&span->cpu) != port_cpu() ||
-	    *mark & STACKED)
+	if (!span || atomic_load_relaxed(&span_remote(span)[window->word]) ||
+	    atomic_load_relaxed(&mcache_heap(port_cpu())->inbox))
+		return 0;
+	word = &span->used[window->word];
+	bits = ~atomic_load_relaxed(word) & mask_low(window->nobjs);
+	/* At no moment neither free nor in the window: an NMI may free one of them twice. */
+	atomic_store_relaxed(&window->taken, ~bits);
+	compiler_barrier();
+	cpu_local_or(word, bits);
+	return popcount64(bits);
+}
+
+/** mcache_reload() - window_reload() of one of a cache's windows. Return: was there anything? */
+static inline bool mcache_reload(struct mcache *mcache, struct window *window)
+{
+	unsigned n = window_reload(window);
+
+	/* empty_mcache cannot be written. */
+	if (n)
+		mcache->reloaded += n;
+	return n;
+}
+
+static inline bool stack_is_full(const struct stack_slot *top)
+{
+	return !((uintptr_t)top % sizeof(struct object_stack));
+}
+
+/* How many objects are on the stack of a class that has one. */
+static inline unsigned stack_size(const struct window *window)
+{
+	const struct stack_slot *slot = atomic_load_relaxed(&window->top);
+	unsigned n = 0;
+
+	while (atomic_load_relaxed(&(--slot)->object))
+		n++;
+	return n;
+}
+
+/** stack_pop_at() - an object of the stack at an offset, pinned; false if there is none. */
+static force_inline bool stack_pop_at(struct mcache *mcache, size_t offset, void **object)
+{
+	struct stack_slot *top = mcache_window(mcache, offset)->top;
+
+	*object = top[-1].object;
+	if (unlikely(!*object))
 		return false;
-	/* In use, and not freed by another CPU before: behind the last object is neither. */
-	if (!bit_of(span->used[0] & ~atomic_load_relaxed(span_remote(span)), index))
-		return false;
-	window = mcache_window(port_cache(), offset);
-	stack = (struct object_stack *)window->base;
-	if (window->span || !stack || stack->n >= STACK_SLOTS)
-		return false;
-	atomic_store_relaxed(mark, STACKED_BEFORE | STACKED);
-	stack->slot[stack->n] = (struct stack_slot){ (void *)p, mark };
-	stack->pushed++;
-	stack->n++;
+	HIDE_VALUE(offset);
+	atomic_store_relaxed(&mcache_window(mcache, offset)->top, top - 1);
+	atomic_store_relaxed(top[-1].mark, MARK_OUT);
 	return true;
 }
 
@@ -183,6 +259,23 @@ unsigned mcache_slot(void);
  * Any context, not pinned. Return: NULL if there is no memory.
  */
 void *mcache_alloc(struct span_class *class, gfp_t gfp);
+
+/** mcache_unlist() - off the list of partial spans. heap->lock is held. */
+void mcache_unlist(struct cpu_heap *heap, struct span *span);
+
+/** mcache_must_shed() - does a CPU keep more empty spans than it may, and is this its task? */
+static inline bool mcache_must_shed(const struct cpu_heap *heap)
+{
+	return atomic_load_relaxed(&heap->spare_bytes) > atomic_load_relaxed(&retention.spare) &&
+	       port_context() == MM_TASK;
+}
+
+/** mcache_shed() - end empty spans of the calling CPU until it keeps no more than it may. Task
+ * context, not pinned. */
+void mcache_shed(void);
+
+/** mcache_shed_class() - likewise, of a class that is not kmalloc's. Return: is it enough? */
+bool mcache_shed_class(struct span_class *class);
 
 /** mcache_post() - put a claimed span where its owner looks, whoever that is by now. Pinned. */
 void mcache_post(struct span *span, struct met *met);
@@ -215,65 +308,113 @@ void mcache_flush_class(struct span_class *class);
 /**
  * mcache_word_empty() - no object is left in a word of one of the CPU's own spans.
  * @p: what was freed; not looked at, but then kfree() need not move it
+ * @entry: the span's
  *
  * Any context.
  */
-void mcache_word_empty(const void *p, struct span *span);
+void mcache_word_empty(const void *p, pagemap_entry_t entry);
 
-/* Is the object, which is in use by its span's bits, in a window? Or the span to be listed? */
-static inline bool span_needs_care(const struct span *span, uint64_t index)
+/*
+ * May an object be freed by clearing its bit: is it in use by its span's bits, not
+ * in a window, and the span not to be listed?
+ */
+static force_inline bool span_bit_is_enough(pagemap_entry_t *entry, uint64_t index, uint64_t *word)
 {
-	const struct window *window = span->window;
+	const struct window *window = PAGEMAP_SPAN_ONCE(*entry)->window;
+	uint64_t used = PAGEMAP_SPAN_ONCE(*entry)->used[*word];
 
-	if (likely(!bit_of(window->bits, index)))
+	HIDE_VALUE_AFTER(*word, used);
+	if (likely(bit_of(window->taken & used, index)))
+		return true;
+	/* The same bit of another word of the window's span says nothing. */
+	HIDE_VALUE_HERE(index);
+	return window->span == PAGEMAP_SPAN_ONCE(*entry) && window->word != index / 64 &&
+	       bit_of(PAGEMAP_SPAN_ONCE(*entry)->used[index / 64], index);
+}
+
+/*
+ * Which object of a span starts at @p; false if none does. Exact: the low half of
+ * the product is below the magic for a multiple of the size, and for nothing else.
+ */
+static force_inline bool span_find_object(pagemap_entry_t *entry, const void *p, uint64_t *index)
+{
+	uint64_t product = (uintptr_t)p - PAGEMAP_SPAN_ONCE(*entry)->start;
+
+	HIDE_VALUE_AFTER(*entry, product);
+	product *= atomic_peek(&pagemap_span(*entry)->magic);
+	HIDE_VALUE_AFTER(*entry, product);
+	if (unlikely((uint32_t)product >= (uint32_t)atomic_peek(&pagemap_span(*entry)->magic)))
 		return false;
-	/* The same bit of another word says nothing. */
-	return window->span != span || window->word == index / 64;
+	*index = product >> 32;
+	HIDE_VALUE(*index);
+	return true;
+}
+
+/*
+ * Clear the bit of an object that is handed out. The number of the word is kept
+ * apart from the object's, lest the compiler make one address of both.
+ */
+static force_inline bool span_clear_bit(pagemap_entry_t *entry, uint64_t index, const void *p)
+{
+	uint64_t word = index;
+
+	HIDE_VALUE(word);
+	word /= 64;
+	if (unlikely(!span_bit_is_enough(entry, index, &word)))
+		return false;
+	if (unlikely(cpu_local_and(&PAGEMAP_SPAN_ONCE(*entry)->used[word], all_but(index))))
+		mcache_word_empty(p, *entry);
+	return true;
+}
+
+/* Onto the running context's stack with an object that is handed out. */
+static force_inline bool stack_push(pagemap_entry_t *entry, uint64_t index, const void *p)
+{
+	size_t offset = PAGEMAP_SPAN_ONCE(*entry)->stack;
+	struct mcache *mcache = port_cache();
+	struct stack_slot *top = mcache_window(mcache, offset)->top;
+	uint8_t *mark = span_marks(PAGEMAP_SPAN_ONCE(*entry)) + index;
+
+	HIDE_VALUE(mark);
+	if (unlikely(stack_is_full(top)) || unlikely(!cpu_local_rotate(mark)))
+		return false;
+	atomic_store_relaxed(&top->object, (void *)p);
+	top->mark = mark;
+	top++;
+	HIDE_VALUE_AFTER(offset, top);
+	atomic_store_relaxed(&mcache_window(mcache, offset)->top, top);
+	HIDE_VALUE_AFTER(mcache, top);
+	cpu_local_add(&mcache_window(mcache, offset)->pushed, 1);
+	return true;
 }
 
 /**
- * span_free_quickly_then() - all of a free, if this CPU owns the span and nothing changes
- * but a bit.
- * @span: what pagemap_lookup() gives for @pa
- * @p: the object, whose physical address is @pa
- * @word_empty: a constant: mcache_word_empty(), or what calls it
+ * span_free_quickly() - all of a free, if this CPU owns the span and nothing changes but
+ * a bit; or, of a class with a stack, if there is room on it.
+ * @entry: what pagemap_entry_at() gives for @p
+ * @stacks: may the class have a stack? A constant
  *
  * Any context, not pinned. Return: false if nothing was done.
  *
- * Written for few instructions: @p stays in its register for the long way, the
- * magic is compared in memory, and the word's number is kept apart from the
- * product that it comes from, lest the compiler make one address of both. What
- * it found is not handed to the long way, which would cost the short one.
+ * Written for few instructions: @p stays in its register for the long way, and
+ * what is found here is not handed to that, which would cost the short one.
  */
-static inline __attribute__((always_inline)) bool
-span_free_quickly_then(struct span *span, phys_addr_t pa, const void *p,
-		       void (*word_empty)(const void *p, struct span *span))
+static force_inline bool span_free_quickly(pagemap_entry_t entry, const void *p, bool stacks)
 {
-	uint64_t product = (pa - span->base) * span->magic, index, word;
 	bool done = false;
+	uint64_t index;
 
-	/* Exact for a multiple of the size, and below the magic for no other offset. */
-	if (unlikely((uint32_t)product >= atomic_load_relaxed(&span->magic)))
-		return false;
 	port_pin();
-	if (likely(atomic_peek(&span->cpu) == port_cpu())) {
-		index = word = product >> 32;
-		HIDE_VALUE(word);
-		word /= 64;
-		if (likely(bit_of(span->used[word], index)) &&
-		    likely(!span_needs_care(span, index))) {
-			if (unlikely(cpu_local_and(&span->used[word], all_but(index))))
-				word_empty(p, span);
-			done = true;
-		}
+	if (likely(atomic_peek(&PAGEMAP_SPAN_ONCE(entry)->cpu) == port_cpu())) {
+		if (likely(span_find_object(&entry, p, &index)))
+			done = span_clear_bit(&entry, index, p);
+	} else if (stacks &&
+		   atomic_peek(&PAGEMAP_SPAN_ONCE(entry)->cpu) == (port_cpu() | SPAN_STACKED)) {
+		if (likely(span_find_object(&entry, p, &index)))
+			done = stack_push(&entry, index, p);
 	}
 	port_unpin();
 	return done;
-}
-
-static inline bool span_free_quickly(struct span *span, phys_addr_t pa, const void *p)
-{
-	return span_free_quickly_then(span, pa, p, mcache_word_empty);
 }
 
 /**
@@ -283,6 +424,9 @@ static inline bool span_free_quickly(struct span *span, phys_addr_t pa, const vo
  * Any context, not pinned. Return: -1, or the enum mm_misuse found.
  */
 int span_free_slowly(struct span *span, phys_addr_t pa);
+
+/** mcache_allocs() - what a cache has handed out, less what refills have put into it. */
+uint64_t mcache_allocs(const struct mcache *mcache);
 
 /** mcache_count() - objects that callers hold, and what was ever handed out. */
 struct mcache_counts {

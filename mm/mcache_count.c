@@ -25,6 +25,21 @@ static void count_span(struct span *span, void *arg)
 	counts->live_bytes += live * span->size;
 }
 
+uint64_t mcache_allocs(const struct mcache *mcache)
+{
+	uint64_t allocs = mcache->reloaded;
+
+	for (unsigned i = 0; i < SPAN_CLASSES; i++) {
+		const struct window *window = &mcache->window[i];
+
+		if (kmalloc_classes[i].stack_window)
+			allocs += window->pushed - stack_size(window);
+		else
+			allocs -= popcount64(window_bits(window));
+	}
+	return allocs;
+}
+
 void mcache_count(struct mcache_counts *counts)
 {
 	*counts = (struct mcache_counts){ 0 };
@@ -34,11 +49,7 @@ void mcache_count(struct mcache_counts *counts)
 
 		counts->allocs += heap->loaded;
 		for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-			for (unsigned i = 0; heap->mcache[c] && i < SPAN_CLASSES; i++)
-				counts->allocs -= popcount64(heap->mcache[c]->window[i].bits);
-		for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-			for (unsigned i = 0; heap->mcache[c] && i < STACK_CLASSES; i++)
-				counts->allocs += heap->mcache[c]->stack[i].pushed -
-						  heap->mcache[c]->stack[i].n;
+			if (heap->mcache[c])
+				counts->allocs += mcache_allocs(heap->mcache[c]);
 	}
 }

@@ -43,7 +43,7 @@ static void list_span(struct mcentral *central, struct span *span, unsigned half
 
 	atomic_store_relaxed(&span->fresh,
 			     (uint16_t)(span_fresh(span) | (half ? SPAN_HALF : 0)));
-	atomic_store(&span->window, free ? span_listed_window(span) : &window_unlisted);
+	atomic_store(&span->window, free ? &window_listed : &window_unlisted);
 	span_list_add(free ? &central->partial[half] : &central->full[half], span);
 }
 
@@ -96,7 +96,7 @@ static void *take_object(struct span *span)
 	if (index >= span_fresh(span))
 		atomic_store_relaxed(&span->fresh, (uint16_t)(index + 1));
 	if (span->class->stack_window)
-		atomic_store_relaxed(&span_stacked(span)[index], STACKED_BEFORE);
+		atomic_store_relaxed(span_marks(span) + index, MARK_OUT);
 	cpu_local_or(&span->used[word], free & -free);
 	return span_object(span, index);
 }
@@ -190,7 +190,7 @@ struct span *mcentral_take(struct span_class *class, unsigned cpu)
 
 			if (!span)
 				continue;
-			atomic_store(&span->cpu, cpu);
+			atomic_store(&span->cpu, span_owned_by(span, cpu));
 			spin_unlock_irqrestore(&central->lock, flags);
 			return span;
 		}

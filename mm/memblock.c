@@ -48,7 +48,6 @@ static void memblock_commit(struct memblock_table *t, const struct memblock_edit
 static size_t memblock_first(const struct memblock_table *t, phys_addr_t pa);
 static phys_addr_t memblock_find(const struct memblock *mb, uint64_t size, uint64_t align,
 				 int node);
-static void *memblock_take(struct memblock *mb, uint64_t size, uint64_t align, int node);
 
 static phys_addr_t range_end(const struct mem_range *r)
 {
@@ -68,11 +67,6 @@ int memblock_reserve(phys_addr_t base, uint64_t size)
 void *memblock_alloc(size_t size, size_t align)
 {
 	return memblock_alloc_in(&boot_memblock, size, align);
-}
-
-void *memblock_alloc_node(size_t size, size_t align, int node)
-{
-	return memblock_take(&boot_memblock, size, align, node);
 }
 
 int memblock_add_to(struct memblock *mb, phys_addr_t base, uint64_t size, int node)
@@ -261,10 +255,11 @@ void *memblock_alloc_in(struct memblock *mb, size_t size, size_t align)
 		mb->part = pa + size;
 		return phys_to_virt(pa);
 	}
-	p = memblock_take(mb, size, align, NUMA_NO_NODE);
+	p = memblock_map_in(mb, size, align, NUMA_NO_NODE);
 	if (!p)
 		return NULL;
 	whole = round_up(size, FRAME_SIZE);
+	memset(p, 0, whole);
 	left = virt_to_phys(p) + size;
 	if (whole - size > mb->part_end - mb->part) {
 		mb->part = left;
@@ -273,8 +268,8 @@ void *memblock_alloc_in(struct memblock *mb, size_t size, size_t align)
 	return p;
 }
 
-/* Whole frames, mapped and zeroed. The table changes only once they are mapped. */
-static void *memblock_take(struct memblock *mb, uint64_t size, uint64_t align, int node)
+/* The table changes only once the frames are mapped. */
+void *memblock_map_in(struct memblock *mb, uint64_t size, uint64_t align, int node)
 {
 	struct memblock_edit edit;
 	phys_addr_t pa = memblock_plan_alloc(mb, &size, align, node, &edit);
@@ -286,7 +281,7 @@ static void *memblock_take(struct memblock *mb, uint64_t size, uint64_t align, i
 	if (mb->map ? mb->map(va, pa, size) : port_map(va, pa, size, PORT_READ | PORT_WRITE, NULL))
 		return NULL;
 	memblock_commit(&mb->taken, &edit);
-	return memset((void *)va, 0, size);
+	return (void *)va;
 }
 
 /* The lowest room at or above @floor; one step for each range passed. */

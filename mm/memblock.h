@@ -82,8 +82,12 @@ void *memblock_alloc_in(struct memblock *mb, size_t size, size_t align);
  */
 phys_addr_t memblock_alloc_phys(struct memblock *mb, uint64_t size, uint64_t align, int node);
 
-/** memblock_alloc_node() - memblock_alloc() with a wanted node; frame granular. */
-void *memblock_alloc_node(size_t size, size_t align, int node);
+/**
+ * memblock_map_in() - the same, mapped; not zeroed.
+ *
+ * Return: its address; NULL also if mapping failed: then nothing is taken.
+ */
+void *memblock_map_in(struct memblock *mb, uint64_t size, uint64_t align, int node);
 
 /**
  * memblock_close() - close the instance and say what there is.

@@ -61,9 +61,11 @@ int memmap_init(struct memmap *map, const struct mem_range *ranges, size_t n)
 	return 0;
 }
 
-#define RANGE_WORDS (sizeof(struct ram_range) / sizeof(uint64_t))
+typedef uint64_t __attribute__((may_alias)) range_word_t;
 
-static_assert(sizeof(struct ram_range) == RANGE_WORDS * sizeof(uint64_t), "copied by words");
+#define RANGE_WORDS (sizeof(struct ram_range) / sizeof(range_word_t))
+
+static_assert(sizeof(struct ram_range) == RANGE_WORDS * sizeof(range_word_t), "copied by words");
 
 /*
  * A table may be filled while somebody reads it, so every word of it is an
@@ -75,14 +77,14 @@ static struct ram_range load_range(const struct ram_range *from)
 	struct ram_range range;
 
 	for (unsigned i = 0; i < RANGE_WORDS; i++)
-		((uint64_t *)&range)[i] = atomic_load((const uint64_t *)from + i);
+		((range_word_t *)&range)[i] = atomic_load((const range_word_t *)from + i);
 	return range;
 }
 
 static void store_range(struct ram_range *to, const struct ram_range *range)
 {
 	for (unsigned i = 0; i < RANGE_WORDS; i++)
-		atomic_store((uint64_t *)to + i, ((const uint64_t *)range)[i]);
+		atomic_store((range_word_t *)to + i, ((const range_word_t *)range)[i]);
 }
 
 /* Index of the first range that ends above @pa. */

@@ -31,7 +31,8 @@
 #include "mm/arena.h"
 #include "mm/memblock.h"
 
-#define MEMMAP_MAX_RANGES 1024
+/* What memblock can give, some cut at borders of nodes, and what arrives later. */
+#define MEMMAP_MAX_RANGES (MEMBLOCK_MAX_RUNS + 512)
 
 /**
  * struct ram_range - a run of RAM.

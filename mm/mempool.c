@@ -20,6 +20,7 @@
 
 #include "lib/string.h"
 #include "mm/fault.h"
+#include "mm/kmalloc.h"
 #include "mm/kmem_cache.h"
 #include "mm/log.h"
 #include "mm/metaframe.h"
@@ -187,7 +188,8 @@ static bool is_sound(const struct mempool *pool, const void *element)
 	if (pool->free == mempool_free_slab)
 		return kmem_cache_owns(pool->data, element);
 	if (pool->free == mempool_kfree)
-		return kmem_cache_owns(NULL, element) && ksize(element) >= (size_t)pool->data;
+		return kmem_cache_owns(NULL, element) &&
+		       kmalloc_size(element) >= (size_t)pool->data;
 	return true;
 }
 

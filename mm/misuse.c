@@ -17,6 +17,9 @@ static const char *const names[MM_MISUSE_KINDS] = {
 	[MM_PAGE_DOUBLE_FREE] = "page double free",
 	[MM_PAGE_INVALID_FREE] = "page invalid free",
 	[MM_PAGE_WRONG_SIZE] = "page free with wrong size",
+	[MM_INVALID_QUERY] = "query of no object",
+	[MM_WRITE_BESIDE] = "write beside an object",
+	[MM_WRITE_AFTER_FREE] = "write after free",
 };
 
 void mm_set_misuse_handler(void (*fn)(const struct mm_misuse_report *))

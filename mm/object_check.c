@@ -96,15 +96,16 @@ static void check_bits(struct check *check, struct span *span)
 			fault(check, span, "freed from afar, and free");
 		if (remote && !span->inbox_next)
 			fault(check, span, "freed from afar, and nobody is told");
-		if (window_is_real(window) && window->word == w && window->bits & ~used)
+		if (window_is_real(window) && window->word == w && window_bits(window) & ~used)
 			fault(check, span, "in the window, and free");
 	}
-	for (unsigned i = 0; span->class->stack_window && i < span->nobjs; i++) {
-		if (!(span_stacked(span)[i] & STACKED))
-			continue;
-		marks++;
-		if (!(span->used[0] >> i & 1))
-			fault(check, span, "on a stack, and free");
+	for (unsigned i = 0; span->stack && i < span->nobjs; i++) {
+		bool used = span->used[0] >> i & 1;
+		uint8_t mark = span_mark(span, i);
+
+		marks += used && mark != MARK_OUT;
+		if ((!used && mark == MARK_OUT) || (mark & ~MARK_BACK && mark != MARK_OUT))
+			fault(check, span, "an object has a wrong mark");
 	}
 	check->said.stacked += marks;
 }
@@ -124,7 +125,7 @@ static void check_place(struct check *check, struct span *span)
 		fault(check, span, "not spare, but said to be");
 	if (owner == SPAN_CENTRAL && real)
 		fault(check, span, "in a window of nobody's");
-	if (span->cpu != owner && !span->inbox_next)
+	if (owner != SPAN_CENTRAL && span->cpu & SPAN_MAIL && !span->inbox_next)
 		fault(check, span, "marked for mail, but in no inbox");
 
 	check->said.windows += real;
@@ -152,7 +153,7 @@ static void check_object_span(struct span *span, void *arg)
 	check->nspans++;
 	if (span->size != class->size || span->magic != class->magic ||
 	    span->nobjs != class->nobjs || span_fresh(span) > span->nobjs ||
-	    span->base & (class->align - 1))
+	    span->start != (uintptr_t)phys_to_virt(span->base) || span->base & (class->align - 1))
 		fault(check, span, "not as its class is");
 	check_bits(check, span);
 	check_place(check, span);
@@ -187,7 +188,7 @@ static void check_window(struct check *check, const struct window *window, uint3
 	const struct span *span = window->span;
 
 	if (!span) {
-		differ(check, "objects in a window without a span", window->bits, 0);
+		differ(check, "objects in a window without a span", window_bits(window), 0);
 		return;
 	}
 	check->found.windows++;
@@ -233,18 +234,18 @@ static void check_class(struct span_class *class, void *arg)
 	}
 }
 
-static void check_stack(struct check *check, const struct object_stack *stack,
+static void check_stack(struct check *check, const struct window *window,
 			const struct span_class *class)
 {
-	for (uint64_t i = 0; i < stack->n; i++) {
-		const struct stack_slot *slot = &stack->slot[i];
+	for (const struct stack_slot *slot = window->top; (--slot)->object;) {
 		struct span *span = pagemap_find(virt_to_phys(slot->object));
-		size_t index = (size_t)(slot->mark - span_stacked(span));
+		size_t index = (size_t)(slot->mark - span_marks(span));
 
 		check->found.stacked++;
 		if (span->class != class || index >= span->nobjs ||
-		    span_object(span, index) != slot->object || !(*slot->mark & STACKED))
-			fault(check, span, "an object on a stack has no mark");
+		    span_object(span, index) != slot->object ||
+		    !bit_of(span->used[0], index) || !span_is_stacked(span, (unsigned)index))
+			fault(check, span, "an object is on a stack, but is not said to be");
 	}
 }
 
@@ -254,9 +255,8 @@ static void check_mcache(struct check *check, const struct mcache *mcache, uint3
 		const struct window *window = &mcache->window[i];
 
 		check_window(check, window, cpu);
-		if (!window->span && window->base)
-			check_stack(check, (const struct object_stack *)window->base,
-				    &kmalloc_classes[i]);
+		if (kmalloc_classes[i].stack_window)
+			check_stack(check, window, &kmalloc_classes[i]);
 	}
 }
 

@@ -246,6 +246,17 @@ static __attribute__((noinline)) void free_frame_slow(void *addr, const void *ca
 		free_to_heap(addr, 1, FRAME_SIZE, caller);
 }
 
+/* Its chunk is not one of those that the cache remembers, or as above. */
+static __attribute__((noinline)) void free_frame_far(void *addr, const void *caller)
+{
+	struct pagecache *cache = pagecache_enter();
+	bool done = pagecache_push_far(cache, addr);
+
+	pagecache_leave(cache);
+	if (unlikely(!done))
+		free_frame_slow(addr, caller);
+}
+
 void *page_alloc_frame(gfp_t gfp)
 {
 	struct pagecache *cache = pagecache_enter();
@@ -267,7 +278,7 @@ void page_free_frame(void *addr)
 
 	pagecache_leave(cache);
 	if (unlikely(!done))
-		free_frame_slow(addr, __builtin_return_address(0));
+		free_frame_far(addr, __builtin_return_address(0));
 }
 
 /* The same where the size is not known until then. */
@@ -278,7 +289,7 @@ static __attribute__((noinline)) void free_frame_for(void *addr, const void *cal
 
 	pagecache_leave(cache);
 	if (unlikely(!done))
-		free_frame_slow(addr, caller);
+		free_frame_far(addr, caller);
 }
 
 /* ---- Runs ---- */

@@ -14,12 +14,19 @@
 /* Where there is nothing yet: all of its frames are held, so that no check passes. */
 static struct frame_word nothing = { ~0ULL, ~0ULL };
 
+/* A chunk that is no used run. */
+static struct chunk no_chunk;
+
 static void forget_places(struct pagecache *cache)
 {
 	for (struct held_frame *slot = cache->top; slot <= cache->bottom + cache->nslots; slot++)
 		*slot = (struct held_frame){ .word = &nothing };
 	cache->last_key = PAGECACHE_NO_KEY;
 	cache->last_word = &nothing;
+	for (unsigned i = 0; i < PAGECACHE_PLACES; i++)
+		cache->place[i].key = PAGECACHE_NO_KEY;
+	for (unsigned i = cache->nchunks; i < PAGECACHE_CHUNKS; i++)
+		cache->chunk[i] = (struct cached_chunk){ .chunk = &no_chunk };
 	hold_leave_home(&cache->home);
 	if (!cache->run.frames)
 		cache->run = (struct held_word){ .word = &nothing };
@@ -194,7 +201,7 @@ bool pagecache_free_frame(struct pagecache *cache, void *addr)
 
 		if (top >= limit && (limit == cache->bottom || !spill(cache)))
 			return false;
-		if (frame >> 6 != cache->last_key && !pagecache_find(cache, addr))
+		if (!pagecache_find(cache, frame))
 			return false;
 		top = cache->top;
 		*top = (struct held_frame){ addr, cache->last_word };
@@ -298,6 +305,7 @@ static bool put_first_run(struct pagecache *cache, void *addr, unsigned n)
 static bool free_short(struct pagecache *cache, void *addr, unsigned n)
 {
 	struct frame_word *word;
+	struct chunk *chunk;
 
 	if (!atomic_load_relaxed(&cache->run_limit))
 		return false;
@@ -306,8 +314,11 @@ static bool free_short(struct pagecache *cache, void *addr, unsigned n)
 	/* An empty run word may become another. */
 	if (cache->run.frames)
 		return false;
-	word = pagecache_word_of(cache, addr);
-	if (!word || word == cache->run.word)
+	chunk = pagecache_chunk_of(cache, pagecache_frame(addr));
+	if (!chunk)
+		return false;
+	word = &chunk->word[pagecache_frame(addr) / 64 % CHUNK_WORDS];
+	if (word == cache->run.word)
 		return false;
 	cache->run.word = word;
 	cache->run.addr = (void *)round_down((uintptr_t)addr, 64 * FRAME_SIZE);
@@ -450,16 +461,12 @@ static bool keep_frames(struct pagecache *cache, const struct held_word *held)
 static bool claim_word(struct pagecache *cache, void *addr, struct held_word *held)
 {
 	uint64_t pfn = virt_to_phys(addr) >> FRAME_SHIFT;
-	struct frame_word *word = cache->last_word;
 	uint64_t sure = held->frames & ~1ULL, free;
+	struct frame_word *word;
 
-	if (pagecache_frame(addr) >> 6 != cache->last_key) {
-		word = pagecache_word_of(cache, addr);
-		if (!word)
-			return false;
-		cache->last_key = pagecache_frame(addr) >> 6;
-		cache->last_word = word;
-	}
+	if (!pagecache_find(cache, pagecache_frame(addr)))
+		return false;
+	word = cache->last_word;
 	if ((word_singles(word) & sure) != sure ||
 	    (held->frames & 1 &&
 	     !is_first_single(cache, word, (char *)addr - (pfn % 64 << FRAME_SHIFT))))

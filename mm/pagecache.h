@@ -21,9 +21,9 @@
  * @whole that it is cached.
  *
  * What lies above top is no longer in the cache, but still right: a frame that
- * is freed where the last one was taken from finds its word there. Other frees
- * remember the last word. Both are forgotten in a drain, which must therefore
- * come before memory leaves.
+ * is freed where the last one was taken from finds its word there, and a whole
+ * chunk its record. Other frees remember the last word, and some chunks. All are
+ * forgotten in a drain, which must therefore come before memory leaves.
  *
  * Only the CPU's own flow in the cache's context touches a cache, pinned; an
  * interrupt and an NMI have theirs. Others ask by port_run_on(), and what they
@@ -51,12 +51,19 @@
 #define PAGECACHE_RUN_MAX (1U << PAGECACHE_ORDER_MAX)
 #define PAGECACHE_CHUNKS 4
 #define PAGECACHE_SLOTS 255 /* of the largest cache; with one more they fill a frame */
+#define PAGECACHE_PLACES 8
 #define PAGECACHE_NO_KEY (~(uintptr_t)0)
 
 /** struct cached_chunk - a whole free chunk. */
 struct cached_chunk {
 	void *addr;
 	struct chunk *chunk;
+};
+
+/** struct chunk_place - where the words of a chunk are; @key: address >> 21. */
+struct chunk_place {
+	uintptr_t key;
+	struct frame_word *word;
 };
 
 /**
@@ -68,6 +75,7 @@ struct cached_chunk {
  * @limit: at and above this slot nothing is put; lowered when more CPUs come
  * @last_key: address >> 18 of the last word freed into, or PAGECACHE_NO_KEY
  * @last_word: that word
+ * @place: chunks freed into, each where its key says
  * @frees: single frames that were freed into slots
  * @run: a word; its @frames are in the cache
  * @chunk, @nchunks: whole chunks
@@ -85,6 +93,7 @@ struct pagecache {
 	uintptr_t last_key;
 	struct frame_word *last_word;
 	uint64_t frees;
+	struct chunk_place place[PAGECACHE_PLACES];
 	struct held_word run;
 	struct held_frame *bottom;
 	struct cached_chunk chunk[PAGECACHE_CHUNKS];
@@ -155,34 +164,50 @@ static inline bool pagecache_has_frame(const struct pagecache *cache)
 }
 
 /* Low windows are for those who need them; their frames are not cached. */
-#define PAGECACHE_LOWEST (window_start(WINDOW_DMA32) << FRAME_SHIFT)
+#define PAGECACHE_LOWEST window_start(WINDOW_DMA32)
 
-/* The word of a frame that this cache may hold, or NULL. */
-static inline __attribute__((always_inline)) struct frame_word *pagecache_word_of(
-	const struct pagecache *cache, const void *addr)
+/* Make last_word that of a frame; false if its chunk is not remembered. */
+static inline __attribute__((always_inline)) bool pagecache_recall(struct pagecache *cache,
+								   uintptr_t frame)
 {
-	phys_addr_t pa = virt_to_phys(addr);
+	uintptr_t key = frame / CHUNK_FRAMES;
+	const struct chunk_place *place = &cache->place[key % PAGECACHE_PLACES];
+
+	if (unlikely(place->key != key))
+		return false;
+	cache->last_key = frame / 64;
+	cache->last_word = &place->word[frame / 64 % CHUNK_WORDS];
+	return true;
+}
+
+/* The chunk of a frame that this cache may hold, remembered; or NULL. */
+static inline struct chunk *pagecache_chunk_of(struct pagecache *cache, uintptr_t frame)
+{
+	uint64_t pfn = frame - ((uintptr_t)PORT_DIRECT_BASE >> FRAME_SHIFT);
+	uintptr_t key = frame / CHUNK_FRAMES;
 	struct chunk *chunk;
 
-	if (unlikely(pa & (FRAME_SIZE - 1)) ||
-	    unlikely(pa - PAGECACHE_LOWEST >= (ARENA_COUNT << ARENA_SHIFT) - PAGECACHE_LOWEST))
+	if (unlikely(pfn - PAGECACHE_LOWEST >= PFN_LIMIT - PAGECACHE_LOWEST))
 		return NULL;
-	chunk = chunk_find(cache->index, pa);
+	chunk = chunk_find(cache->index, pfn << FRAME_SHIFT);
 	if (unlikely(!chunk) || unlikely(chunk->node != cache->node))
 		return NULL;
-	return &chunk->word[frame_in_chunk(pa) / 64];
+	cache->place[key % PAGECACHE_PLACES] = (struct chunk_place){ key, chunk->word };
+	return chunk;
 }
 
 /* Make last_word that of a frame; false if the frame is not for this cache. */
-static inline __attribute__((always_inline)) bool pagecache_find(struct pagecache *cache,
-								 const void *addr)
+static inline bool pagecache_find(struct pagecache *cache, uintptr_t frame)
 {
-	struct frame_word *word = pagecache_word_of(cache, addr);
+	struct chunk *chunk;
 
-	if (unlikely(!word))
+	if (frame / 64 == cache->last_key || pagecache_recall(cache, frame))
+		return true;
+	chunk = pagecache_chunk_of(cache, frame);
+	if (unlikely(!chunk))
 		return false;
-	cache->last_key = (uintptr_t)addr >> (FRAME_SHIFT + 6);
-	cache->last_word = word;
+	cache->last_key = frame / 64;
+	cache->last_word = &chunk->word[frame / 64 % CHUNK_WORDS];
 	return true;
 }
 
@@ -211,12 +236,28 @@ static inline __attribute__((always_inline)) bool pagecache_push(struct pagecach
 	uintptr_t frame = pagecache_frame(addr);
 	struct held_frame *top = cache->top;
 
-	if (top->addr != addr) {
+	if (unlikely(top->addr != addr)) {
 		if (top >= atomic_load_relaxed(&cache->limit) ||
-		    (frame >> 6 != cache->last_key && !pagecache_find(cache, addr)))
+		    (frame / 64 != cache->last_key && !pagecache_recall(cache, frame)))
 			return false;
 		*top = (struct held_frame){ addr, cache->last_word };
 	}
+	return pagecache_put_frame(cache, top, frame);
+}
+
+/** pagecache_push_far() - the same for a frame whose chunk is not remembered. */
+static inline bool pagecache_push_far(struct pagecache *cache, void *addr)
+{
+	uintptr_t frame = pagecache_frame(addr);
+	struct held_frame *top = cache->top;
+	struct chunk *chunk;
+
+	if (unlikely(top >= atomic_load_relaxed(&cache->limit)))
+		return false;
+	chunk = pagecache_chunk_of(cache, frame);
+	if (unlikely(!chunk))
+		return false;
+	*top = (struct held_frame){ addr, &chunk->word[frame / 64 % CHUNK_WORDS] };
 	return pagecache_put_frame(cache, top, frame);
 }
 
@@ -233,9 +274,11 @@ static inline void *pagecache_take_run(struct pagecache *cache, unsigned bit, ui
 }
 
 /* Fields of 2^order bits: the lowest bit of each, the highest of each, and one field. */
-extern const struct pagecache_order {
+struct pagecache_order {
 	uint64_t low, high, field;
-} pagecache_orders[PAGECACHE_ORDER_MAX + 1];
+};
+
+extern const struct pagecache_order pagecache_orders[PAGECACHE_ORDER_MAX + 1];
 
 /**
  * pagecache_take_order() - a naturally aligned run of 2 to PAGECACHE_RUN_MAX frames; or NULL.
@@ -310,22 +353,36 @@ static inline void *pagecache_take_chunk(struct pagecache *cache)
 	return last->addr;
 }
 
-/** pagecache_put_chunk() - a whole chunk back; false: nothing has changed. By the owner, pinned. */
-static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr)
+/* The chunk that starts at an address, if this cache may hold it; or NULL. */
+static inline struct chunk *pagecache_chunk_at(const struct pagecache *cache, const void *addr)
 {
 	phys_addr_t pa = virt_to_phys(addr);
-	uint8_t used = CHUNK_WHOLE_USED;
-	unsigned n = cache->nchunks;
 	struct chunk *chunk;
 
-	if (n >= atomic_load_relaxed(&cache->chunk_limit) || pa & (CHUNK_SIZE - 1) ||
-	    pa < PAGECACHE_LOWEST)
-		return false;
+	if (pa & (CHUNK_SIZE - 1) || pa >> FRAME_SHIFT < PAGECACHE_LOWEST)
+		return NULL;
 	chunk = chunk_find(cache->index, pa);
-	if (!chunk || chunk->node != cache->node ||
-	    !atomic_cas(&chunk->whole, &used, CHUNK_WHOLE_CACHED))
+	return chunk && chunk->node == cache->node ? chunk : NULL;
+}
+
+/**
+ * pagecache_put_chunk() - a whole chunk back; false: nothing has changed. By the owner, pinned.
+ *
+ * One that is freed where the last one was taken from is found there.
+ */
+static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr)
+{
+	unsigned n = cache->nchunks;
+	struct cached_chunk *slot = &cache->chunk[n];
+	uint8_t used = CHUNK_WHOLE_USED;
+	struct chunk *chunk;
+
+	if (n >= atomic_load_relaxed(&cache->chunk_limit))
 		return false;
-	cache->chunk[n] = (struct cached_chunk){ addr, chunk };
+	chunk = likely(slot->addr == addr) ? slot->chunk : pagecache_chunk_at(cache, addr);
+	if (!chunk || !atomic_cas(&chunk->whole, &used, CHUNK_WHOLE_CACHED))
+		return false;
+	*slot = (struct cached_chunk){ addr, chunk };
 	atomic_store_relaxed(&cache->nchunks, n + 1);
 	cpu_local_add(&cache->other_frees, 1);
 	return true;

@@ -56,7 +56,7 @@ static struct pagecache none = {
 void *port_frame_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
 #endif
 
-static struct pagecache *caches[PORT_MAX_CPUS][MM_NR_CONTEXTS]; /* NULL where there are none */
+static struct pagecache *cache_of[PORT_MAX_CPUS][MM_NR_CONTEXTS]; /* NULL where there are none */
 static struct cpu_caches *records[PORT_MAX_CPUS]; /* their memory; kept when a CPU goes */
 static struct spinlock room_lock;
 static unsigned ncpus;
@@ -64,8 +64,8 @@ static unsigned ncpus;
 #define for_each_cache(cache, cpu, context)                                                        \
 	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)                                         \
 		for (unsigned context = 0; context < MM_NR_CONTEXTS; context++)                    \
-			for (struct pagecache *cache = atomic_load(&caches[cpu][context]); cache;  \
-			     cache = NULL)
+			for (struct pagecache *cache = atomic_load(&cache_of[cpu][context]);       \
+			     cache; cache = NULL)
 
 static uint64_t ram_frames(const struct memmap *map)
 {
@@ -90,11 +90,11 @@ static void share_room(void)
 	unsigned chunks = (unsigned)MIN(rest / CHUNK_FRAMES, PAGECACHE_CHUNKS);
 
 	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
-		if (!caches[cpu][MM_TASK])
+		if (!cache_of[cpu][MM_TASK])
 			continue;
-		pagecache_set_room(caches[cpu][MM_TASK], task, task_run, chunks);
-		pagecache_set_room(caches[cpu][MM_IRQ], irq, irq_run, 0);
-		pagecache_set_room(caches[cpu][MM_NMI], nmi, 0, 0);
+		pagecache_set_room(cache_of[cpu][MM_TASK], task, task_run, chunks);
+		pagecache_set_room(cache_of[cpu][MM_IRQ], irq, irq_run, 0);
+		pagecache_set_room(cache_of[cpu][MM_NMI], nmi, 0, 0);
 	}
 }
 
@@ -109,7 +109,7 @@ static void make_caches(unsigned cpu, struct pageheap *heap)
 		pagecache_init(&own->cache[MM_NMI], heap, cpu, own->nmi_slots, NMI_SLOTS);
 	}
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
-		atomic_store(&caches[cpu][c], &own->cache[c]);
+		atomic_store(&cache_of[cpu][c], &own->cache[c]);
 		port_frame_cache_set((enum mm_context)c, &own->cache[c]);
 	}
 	ncpus++;
@@ -146,7 +146,7 @@ int pagecache_init_cpu(void)
 	const struct node_order *order = numa_order(numa_node_of(port_cpu()));
 	unsigned cpu = port_cpu();
 
-	if (caches[cpu][MM_TASK])
+	if (cache_of[cpu][MM_TASK])
 		return 0;
 	pagecache_init_none();
 	if (!order->n)
@@ -180,14 +180,14 @@ void pagecache_exit_cpu(void)
 	unsigned cpu = port_cpu();
 	unsigned long flags;
 
-	if (!caches[cpu][MM_TASK])
+	if (!cache_of[cpu][MM_TASK])
 		return;
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
-		struct pagecache *cache = caches[cpu][c];
+		struct pagecache *cache = cache_of[cpu][c];
 
 		/* From here on nothing goes into it any more. */
 		flags = port_irq_save();
-		atomic_store(&caches[cpu][c], NULL);
+		atomic_store(&cache_of[cpu][c], NULL);
 		port_frame_cache_set((enum mm_context)c, &none);
 		pagecache_take_all(cache, &haul);
 		port_irq_restore(flags);
@@ -226,7 +226,7 @@ static void drain_own(enum mm_context context)
 
 	port_pin();
 	flags = port_irq_save();
-	cache = caches[port_cpu()][context];
+	cache = cache_of[port_cpu()][context];
 	if (cache)
 		pagecache_take_all(cache, &haul);
 	port_irq_restore(flags);

@@ -301,7 +301,7 @@ static void unmark_deferred(struct chunk *chunk, unsigned frame, uint64_t n)
 		atomic_and(&chunk->word[frame / 64].end, ~bit);
 }
 
-static void settle(struct pageheap *heap)
+void pageheap_free_deferred(struct pageheap *heap)
 {
 	struct deferred_run *run = atomic_xchg(&heap->deferred, NULL), *next;
 
@@ -314,15 +314,6 @@ static void settle(struct pageheap *heap)
 		pageheap_put_run(heap, pfn, n);
 		heap->frees++;
 	}
-}
-
-bool pageheap_lock(struct pageheap *heap, unsigned long *flags)
-{
-	if (!spin_lock_context(&heap->lock, flags))
-		return false;
-	if (unlikely(atomic_load_relaxed(&heap->deferred)))
-		settle(heap);
-	return true;
 }
 
 /* All above here: heap->lock is held. */
@@ -360,14 +351,15 @@ static struct chunk *seat_chunk(struct pageheap *heap, uint64_t pfn)
 	struct chunk *chunk = memmap_chunk(heap->map, pfn << FRAME_SHIFT);
 	unsigned long flags;
 
-	if (!chunk || chunk->leaf)
+	if (!chunk || atomic_load(&chunk->leaf))
 		return chunk;
 	flags = spin_lock_irqsave(&heap->lock);
 	if (!chunk->leaf)
-		chunk->leaf = sumtree_leaf(&heap->tree, pfn / CHUNK_FRAMES,
-					   memmap_node_pool(heap->map, heap->node));
+		atomic_store(&chunk->leaf,
+			     sumtree_leaf(&heap->tree, pfn / CHUNK_FRAMES,
+					  memmap_node_pool(heap->map, heap->node)));
 	spin_unlock_irqrestore(&heap->lock, flags);
-	return chunk->leaf ? chunk : NULL;
+	return atomic_load(&chunk->leaf) ? chunk : NULL;
 }
 
 void pageheap_add(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsigned n)
@@ -632,7 +624,7 @@ uint64_t pageheap_count_used(struct pageheap *heap)
 	unsigned long flags = spin_lock_irqsave(&heap->lock);
 	uint64_t n = 0;
 
-	settle(heap);
+	pageheap_free_deferred(heap);
 	for_each_arena(a, &heap->map->index)
 		for (unsigned i = 0; i < ARENA_CHUNKS; i++)
 			if (a->chunk[i].leaf && a->chunk[i].node == heap->node)

@@ -150,8 +150,18 @@ void pageheap_add(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsi
  * Where nothing else is said heap->lock is held.
  */
 
-/** pageheap_lock() - interrupts off, and NMIs' frees done; false in an NMI that may not wait. */
-bool pageheap_lock(struct pageheap *heap, unsigned long *flags);
+/** pageheap_free_deferred() - free what NMIs have left behind. */
+void pageheap_free_deferred(struct pageheap *heap);
+
+/** pageheap_lock() - interrupts off, and NMIs' frames done; false in an NMI that may not wait. */
+static inline bool pageheap_lock(struct pageheap *heap, unsigned long *flags)
+{
+	if (!spin_lock_context(&heap->lock, flags))
+		return false;
+	if (unlikely(atomic_load_relaxed(&heap->deferred)))
+		pageheap_free_deferred(heap);
+	return true;
+}
 
 /** pageheap_search() - the lowest run that fits; or PFN_NONE. */
 uint64_t pageheap_search(struct pageheap *heap, const struct run_wanted *want);
@@ -198,7 +208,7 @@ void pageheap_mark_whole(struct pageheap *heap, uint64_t pfn, uint64_t n, uint8_
 /** pageheap_eats_reserve() - would taking this run leave less than what is kept for others? */
 bool pageheap_eats_reserve(const struct pageheap *heap, uint64_t pfn, uint64_t n);
 
-/** pageheap_settle() - free what NMIs have left behind. Any context but NMI. */
+/** pageheap_settle() - the same, not locked. Any context but NMI. */
 void pageheap_settle(struct pageheap *heap);
 
 /** pageheap_check() - walk the heap, log what is wrong. Return: how much. */

@@ -2,23 +2,25 @@
 /* Frames between the page heap and its caches; see pagehold.h. */
 #include <spanheap/page.h>
 
+#include "lib/string.h"
 #include "mm/framebits.h"
 #include "mm/pagehold.h"
 
 /*
- * Frames on their way back, gathered by words before the lock is taken: a table
- * with open addressing. Most batches touch few words.
+ * Frames on their way back, gathered by words before the lock is taken: in @word,
+ * found through a table with open addressing of their numbers there, from 1 on.
  */
-#define GATHER 32
-#define GATHER_FULL 24
+#define GATHER 24
+#define GATHER_TABLE 64
+
+struct gather {
+	uint8_t table[GATHER_TABLE];
+	unsigned n;
+	struct held_word word[GATHER];
+};
 
 /* So many homes of others are passed by before frames are taken there. */
 #define HOME_TRIES 16
-
-struct gather {
-	struct held_word word[GATHER];
-	unsigned n;
-};
 
 /* heap->lock is held from here */
 
@@ -125,21 +127,36 @@ static uint64_t search_new_home(struct pageheap *heap, struct hold_home *home,
 	return first;
 }
 
+/*
+ * The lowest free frame of a chunk, from its bits: so summaries that are behind
+ * need not be made right for that.
+ */
+static uint64_t first_free(const struct chunk *chunk, uint64_t pfn)
+{
+	for (unsigned w = 0; w < CHUNK_WORDS; w++) {
+		uint64_t free = word_free(&chunk->word[w]);
+
+		if (free)
+			return pfn + w * 64 + ctz64(free);
+	}
+	return PFN_NONE;
+}
+
 /* The lowest run at home, or as above. */
 static uint64_t search_from_home(struct pageheap *heap, struct hold_home *home,
 				 const struct run_wanted *want, bool share)
 {
+	uint64_t pfn = PFN_NONE;
+
 	if (is_home(home) && home->pfn >= want->lo && home->pfn < want->hi) {
+		bool any = want->n == 1 && want->align == 1 && !want->boot_only;
 		struct run_wanted w = *want;
-		uint64_t pfn;
 
 		w.lo = home->pfn;
 		w.hi = home->pfn + CHUNK_FRAMES;
-		pfn = pageheap_search(heap, &w);
-		if (pfn != PFN_NONE)
-			return pfn;
+		pfn = any ? first_free(home->chunk, home->pfn) : pageheap_search(heap, &w);
 	}
-	return search_new_home(heap, home, want, share);
+	return pfn != PFN_NONE ? pfn : search_new_home(heap, home, want, share);
 }
 
 /* to here */
@@ -255,45 +272,39 @@ bool pageheap_unhold_words(struct pageheap *heap, const struct held_word *words,
 	return true;
 }
 
+static void gather_none(struct gather *g)
+{
+	memset(g->table, 0, sizeof(g->table));
+	g->n = 0;
+}
+
 /* An NMI does it in one hold or not at all; others let go of the lock now and then. */
 static bool flush_gathered(struct pageheap *heap, struct gather *g)
 {
-	unsigned at_once = port_context() == MM_NMI ? GATHER : HEAP_TOUCHED, i = 0;
-	unsigned long flags;
+	unsigned at_once = port_context() == MM_NMI ? GATHER : HEAP_TOUCHED;
 
-	while (i < GATHER) {
-		unsigned left = at_once;
-
-		if (!pageheap_lock(heap, &flags))
+	for (unsigned i = 0; i < g->n; i += at_once)
+		if (!pageheap_unhold_words(heap, &g->word[i], MIN(g->n - i, at_once)))
 			return false;
-		for (; i < GATHER && left; i++) {
-			if (!g->word[i].word)
-				continue;
-			unhold_word(heap, &g->word[i]);
-			g->word[i].word = NULL;
-			left--;
-		}
-		spin_unlock_irqrestore(&heap->lock, flags);
-	}
-	g->n = 0;
+	gather_none(g);
 	return true;
 }
 
+/* The place for frames of a word; there is room. */
 static struct held_word *gather_word(struct gather *g, struct frame_word *word, uintptr_t frame)
 {
-	unsigned i = frame / 64 % GATHER;
+	unsigned i = frame / 64 % GATHER_TABLE;
+	struct held_word *held;
 
-	while (g->word[i].word != word) {
-		if (!g->word[i].word) {
-			g->word[i].word = word;
-			g->word[i].addr = (void *)(round_down(frame, 64) << FRAME_SHIFT);
-			g->word[i].frames = 0;
-			g->n++;
-			break;
-		}
-		i = (i + 1) % GATHER;
+	for (; g->table[i]; i = (i + 1) % GATHER_TABLE) {
+		held = &g->word[g->table[i] - 1];
+		if (likely(held->word == word))
+			return held;
 	}
-	return &g->word[i];
+	held = &g->word[g->n++];
+	g->table[i] = (uint8_t)g->n;
+	*held = (struct held_word){ word, (void *)(round_down(frame, 64) << FRAME_SHIFT), 0 };
+	return held;
 }
 
 bool pageheap_unhold(struct pageheap *heap, const struct held_frame *frames, unsigned n)
@@ -301,19 +312,18 @@ bool pageheap_unhold(struct pageheap *heap, const struct held_frame *frames, uns
 	const struct held_frame *end = frames + n;
 	struct gather g;
 
-	static_assert(GATHER_FULL >= PAGEHOLD_NMI_MAX, "of an NMI all or nothing is given back");
-	for (unsigned i = 0; i < GATHER; i++)
-		g.word[i].word = NULL;
-	g.n = 0;
+	static_assert(GATHER >= PAGEHOLD_NMI_MAX, "of an NMI all or nothing is given back");
+	gather_none(&g);
 	for (const struct held_frame *f = frames; f < end;) {
 		struct frame_word *word = f->word;
 		uintptr_t frame = (uintptr_t)f->addr >> FRAME_SHIFT;
-		uint64_t bits = 1ULL << frame % 64;
+		uint64_t bits = 0;
 
 		/* What was freed in order lies together. */
-		while (++f < end && f->word == word)
+		do
 			bits |= 1ULL << ((uintptr_t)f->addr >> FRAME_SHIFT) % 64;
-		if (g.n == GATHER_FULL && !flush_gathered(heap, &g))
+		while (++f < end && f->word == word);
+		if (g.n == GATHER && !flush_gathered(heap, &g))
 			return false;
 		gather_word(&g, word, frame)->frames |= bits;
 	}

@@ -12,9 +12,10 @@
 #define BLOCK_SIZE (BLOCK_ENTRIES * PAGE_SIZE)
 
 uint64_t pagemap_limit = 1ULL << ARENA_PHYS_BITS;
-struct window window_listed;
-struct window window_careful = { .bits = ~0ULL };
-struct window window_unlisted = { .bits = ~0ULL };
+const uintptr_t pagemap_first =
+	__builtin_choose_expr(__builtin_constant_p(PORT_DIRECT_BASE), PORT_DIRECT_BASE, 0);
+struct window window_listed = { .taken = ~0ULL };
+struct window window_unlisted;
 struct span null_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
 struct span gone_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
 
@@ -143,7 +144,7 @@ void pagemap_forget(struct arena *arena)
 
 bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
 {
-	pagemap_entry_t entry = (char *)span - (char *)&null_span;
+	pagemap_entry_t entry = pagemap_entry_of(span);
 
 	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE) {
 		pagemap_entry_t *block = get_block(at);
@@ -159,7 +160,7 @@ bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span)
 
 void pagemap_clear(phys_addr_t pa, size_t npages)
 {
-	pagemap_entry_t gone = (char *)&gone_span - (char *)&null_span;
+	pagemap_entry_t gone = pagemap_entry_of(&gone_span);
 
 	for (phys_addr_t at = pa; at < pa + npages * PAGE_SIZE; at += PAGE_SIZE)
 		atomic_store(entry_at(atomic_load(block_slot(at)), at), gone);

@@ -38,9 +38,15 @@ extern struct span null_span, gone_span;
 
 typedef intptr_t pagemap_entry_t;
 
+/* In integers: what comes out points to any span, and a compiler must not think otherwise. */
 static inline struct span *pagemap_span(pagemap_entry_t entry)
 {
-	return (struct span *)((char *)&null_span + entry);
+	return (struct span *)((uintptr_t)&null_span + (uintptr_t)entry);
+}
+
+static inline pagemap_entry_t pagemap_entry_of(const struct span *span)
+{
+	return (pagemap_entry_t)((uintptr_t)span - (uintptr_t)&null_span);
 }
 
 /** pagemap_find() - the span whose first or any page (small spans) holds @pa; or null_span. */
@@ -52,6 +58,47 @@ extern uint64_t pagemap_limit;
 /** pagemap_init() - before the first look-up. */
 void pagemap_init(void);
 
+/* What pagemap_lookup() reads. */
+static inline pagemap_entry_t pagemap_entry(phys_addr_t pa)
+{
+	if (unlikely(pa >= pagemap_limit))
+		return 0;
+	if (!PORT_HAS_WINDOW)
+		return pagemap_entry_of(pagemap_find(pa));
+	return ((const pagemap_entry_t *)PORT_WINDOW_BASE)[pa >> PAGE_SHIFT];
+}
+
+/*
+ * If the window has entries for all addresses from the direct map up, only those
+ * below need a test, and the place of an entry follows from the address itself.
+ */
+#define PAGEMAP_TO_TOP                                                                    \
+	(__builtin_constant_p(PORT_DIRECT_BASE + PORT_WINDOW_BASE + PORT_WINDOW_SIZE) &&  \
+	 PORT_WINDOW_SIZE >= (0 - (uint64_t)PORT_DIRECT_BASE) / PAGE_SIZE * sizeof(pagemap_entry_t))
+
+/* PORT_DIRECT_BASE, in memory. */
+extern const uintptr_t pagemap_first;
+
+/** pagemap_entry_at() - pagemap_entry() by the address in the direct map; of any address. */
+static inline pagemap_entry_t pagemap_entry_at(const void *p)
+{
+	intptr_t first = (intptr_t)PORT_DIRECT_BASE >> PAGE_SHIFT;
+	uintptr_t at = PORT_WINDOW_BASE - (uintptr_t)first * sizeof(pagemap_entry_t);
+
+	if (!PAGEMAP_TO_TOP)
+		return pagemap_entry(virt_to_phys(p));
+	if (unlikely((uintptr_t)p < pagemap_first))
+		return 0;
+	HIDE_VALUE(at);
+	return ((const pagemap_entry_t *)at)[(intptr_t)p >> PAGE_SHIFT];
+}
+
+/*
+ * The span of an entry, for one access: the entry is hidden before each, so that
+ * null_span's address becomes part of the access in place of an addition before it.
+ */
+#define PAGEMAP_SPAN_ONCE(entry) (HIDE_VALUE(entry), pagemap_span(entry))
+
 /**
  * pagemap_lookup() - the same, fast. Any physical address, any context.
  *
@@ -60,11 +107,7 @@ void pagemap_init(void);
  */
 static inline struct span *pagemap_lookup(phys_addr_t pa)
 {
-	if (unlikely(pa >= pagemap_limit))
-		return &null_span;
-	if (!PORT_HAS_WINDOW)
-		return pagemap_find(pa);
-	return pagemap_span(((const pagemap_entry_t *)PORT_WINDOW_BASE)[pa >> PAGE_SHIFT]);
+	return pagemap_span(pagemap_entry(pa));
 }
 
 /** pagemap_is_span() - neither null_span nor gone_span. */

@@ -63,7 +63,7 @@ extern const uint8_t kmalloc_class_large[(KMALLOC_MAX_SMALL >> KMALLOC_LARGE_SHI
  *
  * Return: a class, or 0 if none holds @size or @size is 0.
  */
-static inline __attribute__((always_inline)) unsigned kmalloc_class(size_t size)
+static force_inline unsigned kmalloc_class(size_t size)
 {
 	if (__builtin_constant_p(size))
 		return KMALLOC_CLASS_CONST(size);

@@ -31,8 +31,8 @@ static unsigned kind_of(unsigned nwords)
 
 static size_t kind_size(unsigned kind)
 {
-	/* Those of one word have room for the marks of a stack. */
-	return round_up(sizeof(struct span) + (sizeof(uint64_t) << (kind + 1)) + 8, 64);
+	/* Those of one word have room for marks. */
+	return round_up(sizeof(struct span) + (sizeof(uint64_t) << (kind + 1)) + SPAN_MARKS, 64);
 }
 
 /* pool.lock is held. */
@@ -92,6 +92,7 @@ static struct span *new_span(unsigned nwords)
 		span->window = &window_unlisted;
 		span->class = NULL;
 		span->magic = 0;
+		span->stack = 0;
 		span->nwords = (uint16_t)nwords;
 		atomic_store_relaxed(&span->fresh, 0);
 		/* Somebody may still look for remote bits of its former life. */
@@ -117,13 +118,11 @@ static void drop_span(struct span *span)
 
 void span_class_init(struct span_class *class, uint32_t size, unsigned npages, uint32_t align)
 {
-	*class = (struct span_class){
-		.size = size,
-		.magic = (uint32_t)(((1ULL << 32) + size - 1) / size),
-		.nobjs = (uint16_t)(npages * PAGE_SIZE / size),
-		.npages = (uint16_t)npages,
-		.align = align,
-	};
+	class->size = size;
+	class->magic = (uint32_t)(((1ULL << 32) + size - 1) / size);
+	class->nobjs = (uint16_t)(npages * PAGE_SIZE / size);
+	class->npages = (uint16_t)npages;
+	class->align = align;
 }
 
 /* Pages, entered in the page map for the first @mapped of them. */
@@ -134,6 +133,7 @@ static bool give_pages(struct span *span, size_t npages, size_t mapped, size_t a
 
 	if (!pages)
 		return false;
+	span->start = (uintptr_t)pages;
 	span->base = virt_to_phys(pages);
 	if (pagemap_set(span->base, mapped, span))
 		return true;
@@ -152,6 +152,7 @@ struct span *span_create(struct span_class *class, gfp_t gfp)
 	span->size = class->size;
 	span->magic = class->magic;
 	span->nobjs = class->nobjs;
+	span->stack = class->stack_window;
 	if (!give_pages(span, class->npages, class->npages, class->align, gfp & ~__GFP_ZERO)) {
 		drop_span(span);
 		return NULL;
@@ -205,10 +206,15 @@ void span_fold_word(struct span *span, unsigned word, struct met *met)
 	freed = atomic_xchg(remote, 0);
 	twice = freed & ~atomic_load_relaxed(&span->used[word]);
 	if (window_is_real(window) && window->word == word)
-		twice |= freed & window->bits;
-	for (uint64_t left = span->class->stack_window ? freed : 0; left; left &= left - 1)
-		if (span_is_stacked(span, lowest_bit(left)))
+		twice |= freed & window_bits(window);
+	for (uint64_t left = span->stack ? freed : 0; left; left &= left - 1) {
+		unsigned index = (unsigned)lowest_bit(left);
+
+		if (span_is_stacked(span, index))
 			twice |= left & -left;
+		else
+			span_set_back(span, index);
+	}
 	if (unlikely(twice))
 		met->object = span_object(span, word * 64UL + ctz64(twice));
 	(void)cpu_local_and(&span->used[word], ~(freed & ~twice));
@@ -223,11 +229,10 @@ bool span_handed_out(const struct span *span, unsigned index)
 	/* What a cache frees goes back into its windows, whose order then says nothing. */
 	if (index < span_fresh(span) || span->class->cpu)
 		return true;
-	if (span->class->stack_window &&
-	    atomic_load_relaxed(&span_stacked(span)[index]) & STACKED_BEFORE)
+	if (span->stack && span_mark(span, index))
 		return true;
 	return window_is_real(window) && atomic_load_relaxed(&window->word) == index / 64 &&
-	       !bit_of(atomic_load_relaxed(&window->bits), index);
+	       !bit_of(window_bits(window), index);
 }
 
 void span_note_window(struct span *span, unsigned word, uint64_t left)
@@ -282,9 +287,9 @@ uint64_t span_word_live(const struct span *span, unsigned word)
 		atomic_load_relaxed(&span->used[word]) & ~atomic_load_relaxed(&remote[word]);
 
 	if (window->span == span && window->word == word)
-		live &= ~atomic_load_relaxed(&window->bits);
-	for (unsigned i = 0; span->class && span->class->stack_window && i < span->nobjs; i++)
-		live &= ~((uint64_t)(span_stacked(span)[i] & STACKED) << i);
+		live &= ~window_bits(window);
+	for (unsigned i = 0; span->stack && i < span->nobjs; i++)
+		live &= ~((uint64_t)span_is_stacked(span, i) << i);
 	return live;
 }
 

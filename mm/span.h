@@ -49,6 +49,9 @@
  */
 #define SPAN_MAIL 0x40000000U
 
+/* Always set in cpu, next to the owner, if the class has a stack of objects. */
+#define SPAN_STACKED 0x20000000U
+
 struct span_class;
 
 /* Lists through next and prev. */
@@ -69,46 +72,66 @@ struct mcentral {
 
 /**
  * struct window - up to 64 objects in a row that one context of a CPU hands out.
- * @bits: bit i: the object at @base + i * @size is free and the window's
+ * @taken: bit i is 0: the object at @base + i * @size is free and the window's
  * @base: address of the first
  * @size: bytes of an object
  * @word: which word of the span's bits this is
  * @nobjs: objects of that word, free or not; 0 for an empty window
  * @span: where they lie; NULL: an empty window
+ * @top: of classes with a stack of objects, which have no windows: behind the
+ *	topmost object
+ * @pushed: and objects that came onto the stack from kfree(), since the start
  */
 struct window {
-	uint64_t bits;
-	uintptr_t base;
-	uint32_t size;
-	uint16_t word, nobjs;
+	uint64_t taken;
+	union {
+		uintptr_t base;
+		struct stack_slot *top;
+	};
+	union {
+		struct {
+			uint32_t size;
+			uint16_t word, nobjs;
+		};
+		uint64_t pushed;
+	};
 	struct span *span;
 };
 
 /*
- * Where struct span's window points when the span is in none: to no bits, if
- * the span is listed; to all bits, if it is full and not listed, so that the
- * first free of an object stops at the check for a double free and lists it; and
- * to all bits, if it is listed but each free must look at the marks of a stack.
+ * Where struct span's window points when the span is in none: to one
+ * that has no object, if the span is listed; to one that has all, if it is full
+ * and not listed, so that the first free of an object stops at the check for a
+ * double free and lists it.
  */
-extern struct window window_listed, window_careful, window_unlisted;
+extern struct window window_listed, window_unlisted;
+
+/* What is free and the window's. */
+static inline uint64_t window_bits(const struct window *window)
+{
+	return ~atomic_load(&window->taken);
+}
 
 static inline bool window_is_real(const struct window *window)
 {
-	return window != &window_listed && window != &window_careful && window != &window_unlisted;
+	return window != &window_listed && window != &window_unlisted;
 }
 
 /**
  * struct span
- * @base: physical address of the first object
+ * @start: address of the first object
+ * @base: its physical address
  * @window: see above
- * @magic: reciprocal of the size, see object_index(); 0 for a large object
- * @cpu: owner, and SPAN_MAIL; by who has the claim or mcentral's lock
+ * @magic: reciprocal of the size, see object_index(); 0 for a large object. In
+ *	64 bits: they are multiplied with without being loaded before
+ * @cpu: owner, SPAN_MAIL, SPAN_STACKED; by who has the claim or mcentral's lock
  * @size: bytes of an object; pages of a large one
  * @nobjs: how many
  * @nwords: words in each bit set
  * @fresh: when the window was loaded, no object from this number on had ever been
  *	handed out, and each below had: they are handed out lowest first. With
  *	SPAN_SPARE and SPAN_HALF
+ * @stack: the class's stack_window
  * @class: what it holds; NULL for a large object
  * @next, @prev: of the list that it is in
  * @inbox_next: of its owner's inbox; NULL while it is in none and nobody hands
@@ -118,15 +141,17 @@ static inline bool window_is_real(const struct window *window)
  * @used: see above; remote[] follows it
  */
 struct span {
-	phys_addr_t base;
+	uintptr_t start;
 	struct window *window;
-	uint32_t magic;
+	uint64_t magic;
 	uint32_t cpu;
 	uint32_t size;
 	uint16_t nobjs : 11, nwords : 5;
 	uint16_t fresh;
+	uint16_t stack;
 	struct span_class *class;
 	struct span *next, *prev;
+	phys_addr_t base;
 	struct span *inbox_next;
 	uint64_t used[];
 };
@@ -136,10 +161,16 @@ static inline uint32_t span_owner(const struct span *span)
 {
 	uint32_t cpu = atomic_load(&span->cpu);
 
-	return cpu < SPAN_KEPT ? cpu & ~SPAN_MAIL : cpu;
+	return cpu < SPAN_KEPT ? cpu & ~(SPAN_MAIL | SPAN_STACKED) : cpu;
 }
 
-static_assert(offsetof(struct span, used) == 64, "the header is one cache line");
+/* What is in cpu when @cpu owns the span. */
+static inline uint32_t span_owned_by(const struct span *span, uint32_t cpu)
+{
+	return cpu | (span->stack ? SPAN_STACKED : 0);
+}
+
+static_assert(offsetof(struct span, base) == 64, "what kfree() needs is in one cache line");
 
 /** span_keep() - free a large object, but let it be a span; false if it is freed already. */
 static inline bool span_keep(struct span *span)
@@ -158,17 +189,13 @@ static inline void span_reuse(struct span *span)
 /** span_object() - where an object of a span is. */
 static inline void *span_object(const struct span *span, size_t index)
 {
-	return (char *)phys_to_virt(span->base) + index * span->size;
+	return (void *)(span->start + index * span->size);
 }
 
 static inline uint64_t *span_remote(struct span *span)
 {
 	return span->used + span->nwords;
 }
-
-/* Of an object of a class with a stack: it is in one, it was handed out before. */
-#define STACKED 1
-#define STACKED_BEFORE 2
 
 /* In fresh: with its owner: it is empty and counted so. With mcentral: the half that it is in. */
 #define SPAN_SPARE 0x8000
@@ -195,13 +222,27 @@ static inline bool span_is_listed(const struct span *span)
 {
 	const struct window *window = atomic_load_relaxed(&span->window);
 
-	return window == &window_listed || window == &window_careful;
+	return window == &window_listed;
 }
 
-/* Such marks of each object of a span of such a class, which has one word. */
-static inline uint8_t *span_stacked(const struct span *span)
+/*
+ * Of each object of a class with a stack, whose spans have one word: a caller has
+ * it, or it was given back. One that was never handed out has 0. From the first
+ * to the second cpu_local_rotate() leads; whatever a second one makes of that is
+ * neither.
+ */
+#define MARK_OUT 0x01
+#define MARK_BACK 0x80
+#define SPAN_MARKS 16
+
+static inline uint8_t *span_marks(struct span *span)
 {
 	return (uint8_t *)(span->used + 2);
+}
+
+static inline uint8_t span_mark(const struct span *span, unsigned index)
+{
+	return atomic_load_relaxed(span_marks((struct span *)span) + index);
 }
 
 /* The bits of a word that stand for objects. */
@@ -263,20 +304,22 @@ struct span_class {
 	struct mcentral central[PORT_MAX_NODES][MEM_WINDOWS];
 };
 
+/* Is an object in use by its span's bits on a stack, and not a caller's? */
 static inline bool span_is_stacked(const struct span *span, unsigned index)
 {
-	return span->class->stack_window &&
-	       atomic_load_relaxed(&span_stacked(span)[index]) & STACKED;
+	return span->stack && span_mark(span, index) != MARK_OUT;
 }
 
-/* Where the window of a listed span points. */
-static inline struct window *span_listed_window(const struct span *span)
+/* Of an object that is given back, before its bit is cleared. By the owner. */
+static inline void span_set_back(struct span *span, unsigned index)
 {
-	return span->class->stack_window ? &window_careful : &window_listed;
+	if (span->stack)
+		atomic_store_relaxed(span_marks(span) + index, MARK_BACK);
 }
 
 /**
  * span_class_init() - fill in a class.
+ * @class: all zero, for most of it are lists that are empty
  * @npages: pages of a span; @align: a power of two, at most a span
  */
 void span_class_init(struct span_class *class, uint32_t size, unsigned npages, uint32_t align);

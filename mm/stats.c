@@ -4,6 +4,7 @@
 #include "mm/addrstate.h"
 #include "mm/kmalloc.h"
 #include "mm/kmem_cache.h"
+#include "mm/guard.h"
 #include "mm/large.h"
 #include "mm/log.h"
 #include "mm/mcache.h"
@@ -48,6 +49,7 @@ void mm_stats(struct mm_stats *s)
 	struct inner_calls inner = inner_calls();
 	struct mcache_counts objects;
 	struct retained kept;
+	uint64_t guarded, guarded_bytes, guard_allocs;
 
 	*s = (struct mm_stats){ .failed_calls = page_failed_calls() };
 	memmap_walk(&main_map, add_run, s);
@@ -77,6 +79,11 @@ void mm_stats(struct mm_stats *s)
 	s->objects_live_bytes = objects.live_bytes;
 	s->alloc_calls += objects.allocs;
 	s->free_calls += objects.allocs - objects.live;
+	guard_count(&guarded, &guarded_bytes, &guard_allocs);
+	s->objects_live += guarded;
+	s->objects_live_bytes += guarded_bytes;
+	s->alloc_calls += guard_allocs;
+	s->free_calls += guard_allocs - guarded;
 	s->failed_calls += kmalloc_failed_calls() + kmem_cache_failed_calls() +
 			   percpu_failed_calls();
 }

@@ -104,14 +104,15 @@ static struct span *block_span(phys_addr_t pa)
 
 static void free_block(struct span *span, unsigned index)
 {
-	uint64_t *word = &span->used[index / 64];
+	pagemap_entry_t entry = pagemap_entry_of(span);
+	uint64_t word = index / 64;
 	bool done = false;
 
 	port_pin();
-	if (atomic_load_relaxed(&span->cpu) == port_cpu() && bit_of(*word, index) &&
-	    !span_needs_care(span, index)) {
-		if (cpu_local_and(word, all_but(index)))
-			mcache_word_empty(NULL, span);
+	if (atomic_load_relaxed(&span->cpu) == port_cpu() &&
+	    span_bit_is_enough(&entry, index, &word)) {
+		if (cpu_local_and(&span->used[word], all_but(index)))
+			mcache_word_empty(NULL, entry);
 		done = true;
 	}
 	port_unpin();
@@ -277,6 +278,15 @@ int tiny_free(struct span *span, phys_addr_t pa)
 	if (all_done(now))
 		free_block(span, index);
 	return -1;
+}
+
+bool tiny_holds(struct span *span, phys_addr_t pa)
+{
+	uint32_t *words = span_block_words(span), word;
+	unsigned at = (unsigned)(pa % TINY_BLOCK);
+
+	word = words ? atomic_load(&words[(pa - span->base) / TINY_BLOCK]) : 0;
+	return starts_at(word, at) && !freed_at(word, at);
 }
 
 size_t tiny_size(struct span *span, phys_addr_t pa)

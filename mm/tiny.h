@@ -48,6 +48,9 @@ void *tiny_alloc(size_t size, gfp_t gfp);
  */
 int tiny_free(struct span *span, phys_addr_t pa);
 
+/** tiny_holds() - does an object that is handed out start at @pa? Any context. */
+bool tiny_holds(struct span *span, phys_addr_t pa);
+
 /** tiny_size() - bytes of the object at @pa in a span of tiny_class; 0 if none starts there. */
 size_t tiny_size(struct span *span, phys_addr_t pa);
 

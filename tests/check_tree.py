@@ -5,7 +5,8 @@
     includes   calls go down only: init -> mm -> lib -> arch; mm/ sees the port header
                and lib/, nothing else
     files      SPDX line on top, at most 700 lines of 100 columns, no path of one machine
-    names      static functions of mm/ are unique, so that it builds as one file
+    names      what is static in mm/ has a name of its own, so that it builds as one file
+               (two variables alike would silently become one)
 
 Prints one KTAP result for each rule.
 """
@@ -46,6 +47,8 @@ LAYERS = [
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 STATIC = re.compile(r"^static (?!inline)[^=;(]*?\b(\w+)\(")
+STATIC_VARIABLE = re.compile(r"^static [^(;={]*?\b(\w+)(?:\[.*?\])*(?: = | ?;)|"
+                             r"^static [^;={]*\(\*(\w+)\)\(")
 ATTRIBUTE = re.compile(r"__attribute__\(\(.*?\)\) ?")
 
 
@@ -100,11 +103,12 @@ def names(sources):
     for path, lines in sources:
         if path.startswith("mm/") and path.endswith(".c"):
             for line in lines:
-                if m := STATIC.match(ATTRIBUTE.sub("", line)):
-                    where[m[1]].add(path)
+                bare = ATTRIBUTE.sub("", line)
+                if m := STATIC_VARIABLE.match(bare) or STATIC.match(bare):
+                    where[m[1] or m[2]].add(path)
     for name, paths in sorted(where.items()):
         if len(paths) > 1:
-            yield f"{name}() is static in {', '.join(sorted(paths))}"
+            yield f"{name} is static in {', '.join(sorted(paths))}"
 
 
 def main():

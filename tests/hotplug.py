@@ -14,12 +14,15 @@ MODULE = 1 << 30
 
 
 def plug(session, number):
+    # Not as soon as a module is gone: after the last one the machine may be off by then.
+    if number > 0:
+        session.qmp("object-del", id=f"m{number - 1}")
     session.qmp("object-add", **{"qom-type": "memory-backend-ram", "id": f"m{number}",
                                  "size": MODULE, "reserve": False})
     session.qmp("device_add", driver="pc-dimm", id="dimm", memdev=f"m{number}")
 
 
-def pull(session, number, in_use):
+def pull(session, in_use):
     session.qmp("device_del", id="dimm")
     if in_use:
         info = session.event("ACPI_DEVICE_OST")["info"]
@@ -27,7 +30,6 @@ def pull(session, number, in_use):
             raise Broken(f"the guest's answer to a removal in use was {info}")
         return
     session.event("DEVICE_DELETED")
-    session.qmp("object-del", id=f"m{number}")
 
 
 def drive(session):
@@ -37,9 +39,9 @@ def drive(session):
         if not m[1]:
             return not m[4]
         if m[1] == "plug":
-            plug(session, m[2])
+            plug(session, int(m[2]))
         else:
-            pull(session, m[2], bool(m[3]))
+            pull(session, bool(m[3]))
 
 
 def hotplug(kernel, cycles=100, timeout=240, smp=4):

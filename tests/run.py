@@ -208,7 +208,8 @@ def bench(machine, filter_, timeout):
 
 
 def kbench(opts):
-    """The cases; mm_init again with little and with much RAM; interrupts-off time."""
+    """The cases; mm_init again with little and with much RAM; what needs two CPUs;
+    interrupts-off time."""
     filter_, timeout = env("FILTER", ""), float(env("TIMEOUT", "300"))
     shape = dict(boot="pvh", smp=1, accel="tcg", icount=True)
 
@@ -217,7 +218,7 @@ def kbench(opts):
                                   for n in names)
 
     good, ran = True, False
-    if not filter_ or not all(f.startswith(("irqoff_max", "mm_init/"))
+    if not filter_ or not all(f.startswith(("irqoff_max", "mm_init/", "kmalloc_remote"))
                               for f in re.split(r"[,\s]+", filter_)):
         good &= bench(machine_of(opts, **shape), filter_, timeout)
         ran = True
@@ -225,6 +226,9 @@ def kbench(opts):
         if wanted("mm_init", f"mm_init/{mem}"):
             good &= bench(machine_of(opts, mem=mem, **shape), "mm_init", timeout)
             ran = True
+    if wanted("kmalloc_remote_alloc/64", "kmalloc_remote_free/64"):
+        good &= bench(machine_of(opts, **{**shape, "smp": 2}), "kmalloc_remote*", timeout)
+        ran = True
     if wanted("irqoff_max"):
         good &= bench(machine_of(opts, kernel=opts.irqtrace, **shape), "", timeout)
         ran = True

@@ -12,6 +12,11 @@
 
 #include <spanheap/port.h>
 
+/* What a thread has that is no CPU: caches in which nothing is found. By malloc/heap.c. */
+extern const struct malloc_nothing {
+	const void *cache, *recent;
+} malloc_nothing;
+
 /* A larger alignment cannot be had. */
 #define MALLOC_ALIGN_MAX (1ULL << 30)
 

@@ -36,9 +36,6 @@
 #define OWN_SLOTS (PORT_MAX_CPUS - SHARED)
 #define WORD_BITS 64
 
-/* Reads as a cache that has nothing, wherever one looks. */
-static uint64_t no_cache[(UINT16_MAX + 1) / sizeof(uint64_t)];
-
 static struct slot {
 	uint32_t busy;	/* the thread is beyond the hot path */
 	uint32_t asked; /* to empty its caches */
@@ -54,12 +51,6 @@ static uint32_t stopped;
 static unsigned stopper;
 static pthread_key_t thread_end;
 static bool has_key;
-
-__thread struct malloc_self malloc_self __attribute__((tls_model("initial-exec"))) = {
-	.cpu = MALLOC_NO_CPU,
-	.cache = no_cache,
-	.recent = no_cache,
-};
 
 /* Return: true if the caller has the slot now. */
 static bool claim(unsigned cpu)
@@ -124,13 +115,14 @@ static void put_on(unsigned cpu)
 {
 	malloc_self.cpu = cpu;
 	malloc_self.frame_cache = slot[cpu].frame_cache;
-	malloc_self.cache = is_started(cpu) ? slot[cpu].cache : no_cache;
-	malloc_self.recent = is_started(cpu) ? slot[cpu].recent : no_cache;
+	malloc_self.cache = is_started(cpu) ? slot[cpu].cache : (void *)malloc_nothing.cache;
+	malloc_self.recent = is_started(cpu) ? slot[cpu].recent : (void *)malloc_nothing.recent;
 }
 
 static void take_off(void)
 {
-	malloc_self.cache = malloc_self.recent = no_cache;
+	malloc_self.cache = (void *)malloc_nothing.cache;
+	malloc_self.recent = (void *)malloc_nothing.recent;
 	malloc_self.cpu = MALLOC_NO_CPU;
 }
 

@@ -7,7 +7,8 @@
  *		(200 after 20 for what is dear)
  *	batch	1,000 allocated, then freed in order or shuffled; ten rounds
  *		counted after two
- *	bulk	n in one call, and one call to free them; 200 rounds after 20
+ *	bulk	n in one call, and one call to free them; 200 rounds after 20, and
+ *		for n below 16 so many more that as many objects are counted
  *
  * A batch gives one figure a case: the allocations or the frees.
  */
@@ -54,17 +55,18 @@ static void *bench_objects[BENCH_BATCH_SIZE];
  * Count @alloc and @free_all, two statements that fill and free the first @n of
  * bench_objects, for each of the n.
  */
-#define BENCH_BULK(b, n, alloc, free_all)                           \
-	do {                                                        \
-		uint64_t start_ = 0;                                \
-                                                                    \
-		for (int round_ = -20; round_ < 200; round_++) {    \
-			if (round_ == 0)                            \
-				start_ = port_clock();              \
-			alloc;                                      \
-			free_all;                                   \
-		}                                                   \
-		kbench_report(b, port_clock() - start_, 200 * (n)); \
+#define BENCH_BULK(b, n, alloc, free_all)                                    \
+	do {                                                                 \
+		int tens_ = (n) < 16 ? 320 / (int)(n) : 20;                  \
+		uint64_t start_ = 0;                                         \
+                                                                             \
+		for (int round_ = -tens_; round_ < 10 * tens_; round_++) {   \
+			if (round_ == 0)                                     \
+				start_ = port_clock();                       \
+			alloc;                                               \
+			free_all;                                            \
+		}                                                            \
+		kbench_report(b, port_clock() - start_, 10UL * tens_ * (n)); \
 	} while (0)
 
 #endif

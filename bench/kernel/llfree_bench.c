@@ -86,16 +86,19 @@ static void free_blocks(struct block *list, unsigned order)
 	}
 }
 
-/* Free each with the chance of @percent; return the rest. */
-static struct block *drop_blocks(struct block *list, unsigned order, unsigned percent)
+/* Free each with the chance of @percent; return the rest. @nfree: how many were freed. */
+static struct block *drop_blocks(struct block *list, unsigned order, unsigned percent,
+				 uint64_t *nfree)
 {
 	uint64_t rng = 0x5eed;
 	struct block *kept = NULL, *next;
 
+	*nfree = 0;
 	for (; list; list = next) {
 		next = list->next;
 		if (next_random(&rng) % 100 < percent) {
 			free_pages(list, order);
+			++*nfree;
 		} else {
 			list->next = kept;
 			kept = list;
@@ -198,13 +201,10 @@ static void llfree(struct kbench *b)
 
 	for (unsigned f = 0; f < ARRAY_SIZE(fills); f++) {
 		struct block *all = take_blocks(order, ~0ULL);
-		struct mm_stats s;
 		uint64_t nfree;
 
-		all = drop_blocks(all, order, 100 - fills[f]);
+		all = drop_blocks(all, order, 100 - fills[f], &nfree);
 		mm_drain();
-		mm_stats(&s);
-		nfree = s.frames_free >> order;
 		for (unsigned kind = LLFREE_BULK; kind <= LLFREE_RANDOM; kind++)
 			for (unsigned n = MIN(ncpus, 2U); n <= ncpus; n++)
 				run_workers((enum llfree_kind)kind, order, n, fills[f], nfree);

@@ -86,15 +86,24 @@ static void cache_pair(struct kbench *b)
 	kmem_cache_destroy(cache);
 }
 
-static void cache_bulk16_pair(struct kbench *b)
+static void cache_bulk_pair(struct kbench *b)
 {
-	struct kmem_cache *cache = kmem_cache_create("kbench", b->arg, 0, 0, NULL);
+	struct kmem_cache *cache = kmem_cache_create("kbench", 256, 0, 0, NULL);
+	size_t n = b->arg;
 
 	if (!cache)
 		return;
-	BENCH_BULK(b, 16, kmem_cache_alloc_bulk(cache, GFP_KERNEL, 16, bench_objects),
-		   kmem_cache_free_bulk(cache, 16, bench_objects));
+	BENCH_BULK(b, n, kmem_cache_alloc_bulk(cache, GFP_KERNEL, n, bench_objects),
+		   kmem_cache_free_bulk(cache, n, bench_objects));
 	kmem_cache_destroy(cache);
+}
+
+static void kmalloc_bulk_pair(struct kbench *b)
+{
+	size_t n = b->arg;
+
+	BENCH_BULK(b, n, kmalloc_bulk(64, GFP_KERNEL, n, bench_objects),
+		   kfree_bulk(n, bench_objects));
 }
 
 static void objpool_pair(struct kbench *b)
@@ -135,7 +144,16 @@ static void percpu_add(struct kbench *b)
 }
 
 KBENCH_CASE_ARG("kmem_cache_pair/256", cache_pair, 256);
-KBENCH_CASE_ARG("kmem_cache_bulk16_pair/256", cache_bulk16_pair, 256);
+KBENCH_CASE_ARG("kmem_cache_bulk1_pair/256", cache_bulk_pair, 1);
+KBENCH_CASE_ARG("kmem_cache_bulk4_pair/256", cache_bulk_pair, 4);
+KBENCH_CASE_ARG("kmem_cache_bulk16_pair/256", cache_bulk_pair, 16);
+KBENCH_CASE_ARG("kmem_cache_bulk64_pair/256", cache_bulk_pair, 64);
+KBENCH_CASE_ARG("kmem_cache_bulk256_pair/256", cache_bulk_pair, 256);
+KBENCH_CASE_ARG("kmalloc_bulk1_pair/64", kmalloc_bulk_pair, 1);
+KBENCH_CASE_ARG("kmalloc_bulk4_pair/64", kmalloc_bulk_pair, 4);
+KBENCH_CASE_ARG("kmalloc_bulk16_pair/64", kmalloc_bulk_pair, 16);
+KBENCH_CASE_ARG("kmalloc_bulk64_pair/64", kmalloc_bulk_pair, 64);
+KBENCH_CASE_ARG("kmalloc_bulk256_pair/64", kmalloc_bulk_pair, 256);
 KBENCH_CASE_ARG("objpool_pair/256", objpool_pair, 256);
 KBENCH_CASE_ARG("mempool_pair/256", mempool_pair, 256);
 KBENCH_CASE_ARG("tiny_pair/4", tiny_pair, 4);

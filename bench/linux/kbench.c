@@ -8,7 +8,8 @@
  *		(200 after 20 for what is dear)
  *	batch	1,000 allocated, then freed in order or shuffled; ten rounds
  *		counted after two
- *	bulk	n in one call, and one call to free them; 200 rounds after 20
+ *	bulk	n in one call, and one call to free them; 200 rounds after 20, and
+ *		for n below 16 so many more that as many objects are counted
  *
  * Prints lines of the form kbench<TAB>linux/case<TAB>insn/op<TAB>value. The loop
  * around an operation (two instructions) is part of the figure, as are the timer
@@ -24,7 +25,6 @@
 #define BATCH 1000
 #define BATCH_ROUNDS 10
 #define BATCH_WARM_UP 2
-#define BULK 16
 
 static void *objects[BATCH];
 static struct kmem_cache *cache;
@@ -158,9 +158,70 @@ static noinline void kmalloc_batches(size_t size)
 static noinline void cache_pairs(void)
 {
 	PAIR("kmem_cache_pair/256", kmem_cache_free(cache, kmem_cache_alloc(cache, GFP_KERNEL)));
-	MEASURE("kmem_cache_bulk16_pair/256", 20, 200, BULK, {
-		if (kmem_cache_alloc_bulk(cache, GFP_KERNEL, BULK, objects) == BULK)
-			kmem_cache_free_bulk(cache, BULK, objects);
+}
+
+static noinline void bulk_pairs(void)
+{
+	unsigned int n, tens;
+	char name[40];
+
+	for (n = 1; n <= 256; n *= 4) {
+		tens = n < 16 ? 320 / n : 20;
+		snprintf(name, sizeof(name), "kmem_cache_bulk%u_pair/256", n);
+		MEASURE(name, tens, 10 * tens, n, {
+			if (kmem_cache_alloc_bulk(cache, GFP_KERNEL, n, objects) == n)
+				kmem_cache_free_bulk(cache, n, objects);
+		});
+	}
+}
+
+/* The sizes of our classes. */
+static noinline void class_pairs(void)
+{
+	static const unsigned int sizes[] = {
+		8,     16,    24,    32,    48,	   64,	  80,	 96,	112,   128,   144,   160,
+		176,   192,   208,   224,   240,   256,	  288,	 320,	352,   384,   416,   448,
+		480,   512,   576,   640,   704,   768,	  896,	 1024,	1152,  1280,  1408,  1536,
+		1792,  2048,  2304,  2688,  3072,  3200,  3456,	 4096,	4864,  5376,  6144,  6528,
+		6784,  6912,  8192,  9472,  9728,  10240, 10880, 12288, 13568, 14336, 16384, 18432,
+		19072, 20480, 21760, 24576, 27264, 28672, 32768,
+	};
+	unsigned int i;
+	char name[40];
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		size_t size = sizes[i];
+
+		OPTIMIZER_HIDE_VAR(size);
+		snprintf(name, sizeof(name), "kmalloc_class_pair/%zu", size);
+		PAIR(name, kfree(kmalloc(size, GFP_KERNEL)));
+	}
+}
+
+static noinline void other_pairs(const char *kind, const size_t *sizes, unsigned int n, gfp_t gfp)
+{
+	unsigned int i;
+	char name[40];
+
+	for (i = 0; i < n; i++) {
+		size_t size = sizes[i];
+
+		OPTIMIZER_HIDE_VAR(size);
+		snprintf(name, sizeof(name), "%s/%zu", kind, size);
+		PAIR(name, kfree(kmalloc(size, gfp)));
+	}
+}
+
+static noinline void grow_case(void)
+{
+	void *p;
+
+	DEAR_PAIR("krealloc_grow/65536", {
+		p = kmalloc(65536, GFP_KERNEL);
+		p = krealloc(p, 98304, GFP_KERNEL);
+		p = krealloc(p, 147456, GFP_KERNEL);
+		p = krealloc(p, 65536, GFP_KERNEL);
+		kfree(p);
 	});
 }
 
@@ -200,6 +261,9 @@ static noinline void vmalloc_case(void)
 
 static int __init kbench_init(void)
 {
+	static const size_t zeroed[] = { 8, 64, 512, 4096, 32768 }, low[] = { 64 };
+	static const size_t whole_pages[] = { 65536, 262144, 1048576, 4194304 };
+
 	cache = kmem_cache_create("kbench", 256, 0, 0, NULL);
 	if (!cache)
 		return -ENOMEM;
@@ -208,6 +272,12 @@ static int __init kbench_init(void)
 	kmalloc_batches(8);
 	kmalloc_batches(64);
 	cache_pairs();
+	bulk_pairs();
+	class_pairs();
+	other_pairs("kzalloc_pair", zeroed, ARRAY_SIZE(zeroed), GFP_KERNEL | __GFP_ZERO);
+	other_pairs("kmalloc_pair", whole_pages, ARRAY_SIZE(whole_pages), GFP_KERNEL);
+	other_pairs("kmalloc_dma32_pair", low, ARRAY_SIZE(low), GFP_KERNEL | GFP_DMA);
+	grow_case();
 	page_cases();
 	vmalloc_case();
 	kmem_cache_destroy(cache);

@@ -85,7 +85,9 @@ void mm_exit_cpu(void);
  * It is used last and holds no metadata of other memory, so that it can leave.
  * Its own metadata is in its first frames: 0.02 % of it.
  *
- * Task context, waits. Return: 0, -EINVAL, -EEXIST if it overlaps known RAM, -ENOSPC
+ * Task context, waits also for other CPUs' tasks, as mm_drain() does (stats.h).
+ *
+ * Return: 0, -EINVAL, -EEXIST if it overlaps known RAM, -ENOSPC
  * if there are too many ranges, -ENOMEM, -EIO if the machine refuses it, -EBUSY while
  * another call of this kind is at work.
  */
@@ -94,7 +96,9 @@ int mm_add_memory(phys_addr_t base, uint64_t size, int node);
 /**
  * mm_remove_memory() - take away exactly what one mm_add_memory() brought.
  *
- * Task context, waits. Return: 0, -EINVAL if no such range was added, -EBUSY if
+ * Task context, waits also for other CPUs' tasks, as mm_drain() does (stats.h).
+ *
+ * Return: 0, -EINVAL if no such range was added, -EBUSY if
  * any of it is in use, or while another call of this kind is at work: then nothing
  * has changed. (If somebody takes a frame of it during the call, then of the rest
  * some that was Ready and free may be Reserved.)

@@ -63,7 +63,8 @@ struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align
 /**
  * kmem_cache_destroy() - end a cache; NULL is legal.
  *
- * Nobody else uses it any longer. If objects are still handed out the cache
+ * Nobody else uses it any longer. Waits for other CPUs' tasks as mm_drain() does
+ * (stats.h). If objects are still handed out the cache
  * stays as it is, so that their memory serves nobody else, and a report of them
  * goes to the log; they may still be freed, and the cache destroyed after that.
  *
@@ -73,6 +74,8 @@ int kmem_cache_destroy(struct kmem_cache *cache);
 
 /**
  * kmem_cache_shrink() - give all memory without objects back.
+ *
+ * Waits for other CPUs' tasks as mm_drain() does (stats.h).
  *
  * Return: 0 if none is left, 1 if there is some, as in Linux.
  */

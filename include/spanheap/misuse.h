@@ -15,14 +15,18 @@ enum mm_misuse {
 	MM_PAGE_DOUBLE_FREE,	/* frames that are free already */
 	MM_PAGE_INVALID_FREE,	/* no run of frames starts here */
 	MM_PAGE_WRONG_SIZE,	/* a run of frames, freed with another length */
+	MM_INVALID_QUERY,	/* ksize() of what is no object, or not handed out */
+	MM_WRITE_BESIDE,	/* a write beside a guarded object (guard.h) */
+	MM_WRITE_AFTER_FREE,	/* a write into a guarded object after it was freed */
 	MM_MISUSE_KINDS
 };
 
 /**
  * struct mm_misuse_report - one finding.
  * @kind: what was done
- * @addr: with which address
- * @caller: by whom: return address of the public call
+ * @addr: with which address; that of the written byte, where one was
+ * @caller: by whom: return address of the public call; NULL if what was done is found
+ *	later
  * @size: size the caller gave, or 0
  * @cpu: on which CPU
  */
@@ -36,7 +40,7 @@ struct mm_misuse_report {
 /**
  * mm_set_misuse_handler() - who is told.
  * @fn: runs in the context of the offender with no lock of mm held; after it
- *	returns the wrong call has had no effect. NULL, the default: panic.
+ *	returns a wrong free has had no effect. NULL, the default: panic.
  */
 void mm_set_misuse_handler(void (*fn)(const struct mm_misuse_report *));
 

@@ -7,29 +7,39 @@
  *	                            arch/host/include/    a Linux process
  *
  * <spanheap_port.h> defines the constants and the seven inline functions; the
- * other functions are ordinary ones, declared below. Nothing else of the
- * machine is visible to mm/.
+ * other nine functions are ordinary ones, declared below. Nothing else of the
+ * machine is visible to mm/. It may use the types above its place in this file,
+ * and includes what else it needs.
  *
- * Constants:
+ * What a machine lacks is said in one line and has a default then:
+ *   PORT_ONE_CPU	1: PORT_MAX_CPUS, port_cpu(), port_relax()
+ *   PORT_NO_INTERRUPTS	1: nothing interrupts code that calls mm/: port_context(),
+ *			port_irq_save(), port_irq_restore()
+ *   PORT_NO_PREEMPTION	1: a task runs until it gives way: port_pin(), port_unpin()
+ *   PORT_HAS_MMU	left out: states are tracked, not enforced
+ * Of the ordinary functions only port_panic() has no default; mm/port.c has the
+ * others, which are weak symbols.
+ *
+ * Constants; those marked * may be left out:
  *   PORT_MAX_CPUS	CPUs are numbered 0 .. PORT_MAX_CPUS-1
- *   PORT_MAX_NODES	NUMA nodes are numbered 0 .. PORT_MAX_NODES-1
- *   PORT_PHYS_BITS	no RAM has an address of more bits
+ *   PORT_MAX_NODES	* NUMA nodes are numbered 0 .. PORT_MAX_NODES-1; 1
+ *   PORT_PHYS_BITS	* no RAM has an address of more bits; 36 .. 52; 46
  *   PORT_DIRECT_BASE	virtual address of physical address 0 in the direct map;
  *			an expression, need not be a constant
- *   PORT_HAS_MMU	1 if port_map() and port_unmap() change what faults
- *   PORT_MAP_MIN	smallest unit that port_unmap() can take out of a larger
+ *   PORT_HAS_MMU	* 1 if port_map() and port_unmap() change what faults; 0
+ *   PORT_MAP_MIN	* smallest unit that port_unmap() can take out of a larger
  *			leaf: FRAME_SIZE, or CHUNK_SIZE on a port that cannot
  *			split a live leaf
- *   PORT_WINDOW_BASE	virtual range, apart from the direct map, that mm/ may
- *   PORT_WINDOW_SIZE	fill by port_map(); 0 without an MMU
- *
- *   PORT_POSSIBLE_CPUS	no CPU has a number as high as this; an expression that never
- *			changes after mm_init(), PORT_MAX_CPUS if left out
- *   PORT_RAM_IS_ZERO	1 if RAM reads as zeroes when it is first mapped; 0 if left out
- *   PORT_HAS_WINDOW	0 if there is no window; decided by PORT_WINDOW_SIZE if left out
- *   PORT_WINDOW_IS_MEMORY  1 if the window is memory of its own: what port_map() maps
+ *   PORT_WINDOW_BASE	* virtual range, apart from the direct map, that mm/ may
+ *   PORT_WINDOW_SIZE	fill by port_map(), and that reads as zeroes elsewhere; 0
+ *			without an MMU
+ *   PORT_POSSIBLE_CPUS	* no CPU has a number as high as this; an expression that never
+ *			changes after mm_init(); PORT_MAX_CPUS
+ *   PORT_RAM_IS_ZERO	* 1 if RAM reads as zeroes when it is first mapped; 0
+ *   PORT_HAS_WINDOW	* 0 if there is no window; decided by PORT_WINDOW_SIZE
+ *   PORT_WINDOW_IS_MEMORY  * 1 if the window is memory of its own: what port_map() maps
  *			there reads as zeroes at first, and the frames it is given are
- *			not touched; 0 if left out
+ *			not touched; 0
  *
  * Inline functions. All may be called in every context.
  *
@@ -57,6 +67,67 @@
 enum mm_context { MM_TASK, MM_IRQ, MM_NMI, MM_NR_CONTEXTS };
 
 #include <spanheap_port.h>
+
+#ifdef PORT_ONE_CPU
+#define PORT_MAX_CPUS 1
+
+static inline unsigned port_cpu(void)
+{
+	return 0;
+}
+
+static inline void port_relax(void)
+{
+}
+#endif
+
+#ifdef PORT_NO_INTERRUPTS
+static inline enum mm_context port_context(void)
+{
+	return MM_TASK;
+}
+
+static inline unsigned long port_irq_save(void)
+{
+	return 0;
+}
+
+static inline void port_irq_restore(unsigned long was)
+{
+	(void)was;
+}
+#endif
+
+#ifdef PORT_NO_PREEMPTION
+static inline void port_pin(void)
+{
+}
+
+static inline void port_unpin(void)
+{
+}
+#endif
+
+#ifndef PORT_MAX_NODES
+#define PORT_MAX_NODES 1
+#endif
+
+#ifndef PORT_PHYS_BITS
+#define PORT_PHYS_BITS 46
+#endif
+
+#ifndef PORT_HAS_MMU
+#define PORT_HAS_MMU 0
+#endif
+
+#ifndef PORT_MAP_MIN
+#define PORT_MAP_MIN FRAME_SIZE
+#endif
+
+#ifndef PORT_WINDOW_SIZE
+#define PORT_WINDOW_BASE 0
+#define PORT_WINDOW_SIZE 0
+#endif
 
 #ifndef PORT_POSSIBLE_CPUS
 #define PORT_POSSIBLE_CPUS PORT_MAX_CPUS
@@ -150,7 +221,9 @@ static inline void port_pool_give(struct port_pool *pool, void *frame)
  * port_pool_worst() - page-table frames that one mapping call can need.
  * @size: bytes to be mapped or unmapped
  *
- * Two tables of 4 KiB leaves at the ends, and the tables above them.
+ * Two tables of 4 KiB leaves at the ends, and the tables above them. That holds
+ * where va and pa lie at the same place of a CHUNK_SIZE block, as in the direct
+ * map; else no large leaf fits, and one more is needed for each CHUNK_SIZE.
  */
 static inline size_t port_pool_worst(uint64_t size)
 {
@@ -237,7 +310,7 @@ int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void 
 /** port_clock() - a counter that only rises; cycles, or ns on a host. Any context. */
 uint64_t port_clock(void);
 
-/** port_log() - one line for the log, without a newline. Any context. */
+/** port_log() - one line for the log, without a newline. Any context. Default: nowhere. */
 void port_log(const char *line);
 
 /** port_panic() - say why and stop the machine. Any context. */

@@ -20,7 +20,7 @@
  * mm_scavenge() - give back free memory now, whatever the goal.
  * @bytes: at least so many, if there are so many; ~0: all
  *
- * Empties the caches of all CPUs first. Task context, waits.
+ * Empties the caches of all CPUs first, by mm_drain(). Task context, waits.
  *
  * Return: bytes given back.
  */

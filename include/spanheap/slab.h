@@ -26,22 +26,34 @@
 #define zerobase ((void *)16)
 
 void *kmalloc_any(size_t size, gfp_t gfp);
-void *kmalloc_at(size_t offset, gfp_t gfp, size_t size);
+void *kmalloc_plain(size_t size, gfp_t gfp);
+void *kmalloc_at(size_t offset, gfp_t gfp);
+void *kmalloc_stacked_at(size_t offset, gfp_t gfp);
 
-/* Where a class has its window in a CPU's cache. */
+/* Flags that ask for more than kmalloc_plain() looks at. */
+#define KMALLOC_ODD (__GFP_ZERO | __GFP_NOSCAN | GFP_DMA | GFP_DMA32 | __GFP_THISNODE)
+
+/* Where a class has its window in a CPU's cache; above that size it has a stack there. */
 #define KMALLOC_WINDOW(class) ((size_t)(class) * 64)
+#define KMALLOC_WINDOW_MAX 896
 
 /**
  * kmalloc() - memory for an object.
  *
  * Return: at least @size bytes, not zeroed unless @gfp has __GFP_ZERO; NULL if
  * there is no memory. Freed by kfree().
+ *
+ * What the compiler knows of @size and @gfp need not be looked at at run time.
  */
 static inline __attribute__((always_inline, __malloc__)) void *kmalloc(size_t size, gfp_t gfp)
 {
-	if (__builtin_constant_p(size) && KMALLOC_CLASS_CONST(size))
-		return kmalloc_at(KMALLOC_WINDOW(KMALLOC_CLASS_CONST(size)), gfp, size);
-	return kmalloc_any(size, gfp);
+	if (!__builtin_constant_p(gfp) || gfp & KMALLOC_ODD)
+		return kmalloc_any(size, gfp);
+	if (!__builtin_constant_p(size) || !KMALLOC_CLASS_CONST(size))
+		return kmalloc_plain(size, gfp);
+	if (size <= KMALLOC_WINDOW_MAX)
+		return kmalloc_at(KMALLOC_WINDOW(KMALLOC_CLASS_CONST(size)), gfp);
+	return kmalloc_stacked_at(KMALLOC_WINDOW(KMALLOC_CLASS_CONST(size)), gfp);
 }
 
 /** kzalloc() - kmalloc(), zeroed. */
@@ -77,7 +89,11 @@ void kfree(const void *p);
 /** kfree_sized() - kfree() of an object that was asked for with @size. */
 void kfree_sized(const void *p, size_t size);
 
-/** ksize() - how many bytes of an object the caller may use; 0 for NULL and zerobase. */
+/**
+ * ksize() - how many bytes of an object the caller may use; 0 for NULL and zerobase.
+ *
+ * What is no object, or is free, is reported (MM_INVALID_QUERY) and has 0.
+ */
 size_t ksize(const void *p);
 
 /** kmalloc_bulk() - @n objects of @size bytes into @p, or none. Return: @n or 0. */

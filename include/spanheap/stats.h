@@ -49,7 +49,22 @@ void mm_show(void (*sink)(const char *line));
  */
 int mm_validate(void);
 
-/** mm_drain() - empty every cache of every CPU. Task context, waits. */
+/**
+ * mm_drain() - empty every cache of every CPU.
+ *
+ * What a CPU has of objects only its own task context may give up, between two
+ * pieces of work: so this waits, CPU by CPU, until the task that runs there yields,
+ * waits or ends, or is interrupted where nothing is pinned (port_run_on()). Meanwhile
+ * it does the same for others that ask the calling CPU, so that any number may drain
+ * at once. A task that stays pinned keeps it waiting; so nobody may call it with
+ * anything held that a pinned task spins for.
+ *
+ * Nothing else depends on it: of all calls only this one, mm_scavenge(),
+ * mm_add_memory(), mm_remove_memory(), kmem_cache_shrink() and kmem_cache_destroy()
+ * wait for tasks of other CPUs, and no allocation or free calls any of them.
+ *
+ * Task context, unpinned, interrupts on, no lock held.
+ */
 void mm_drain(void);
 
 #endif

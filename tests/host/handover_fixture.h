@@ -50,24 +50,29 @@ static void actor_irq_restore(unsigned long flags);
 /* What is compiled twice must not meet the other copy. */
 #define class_cpu_alloc ho_class_cpu_alloc
 #define class_cpu_free ho_class_cpu_free
+#define cpu_heaps ho_cpu_heaps
 #define empty_mcache ho_empty_mcache
 #define inner_pages_alloc ho_inner_pages_alloc
 #define inner_pages_free ho_inner_pages_free
 #define kmalloc_classes ho_kmalloc_classes
 #define mcache_alloc ho_mcache_alloc
+#define mcache_allocs ho_mcache_allocs
 #define mcache_count ho_mcache_count
 #define mcache_exit_cpu ho_mcache_exit_cpu
+#define mcache_first_use ho_mcache_first_use
 #define mcache_flush ho_mcache_flush
 #define mcache_flush_class ho_mcache_flush_class
 #define mcache_free ho_mcache_free
-#define mcache_heap ho_mcache_heap
 #define mcache_hide ho_mcache_hide
 #define mcache_init ho_mcache_init
 #define mcache_init_cpu ho_mcache_init_cpu
+#define mcache_leave_cpu ho_mcache_leave_cpu
 #define mcache_offset ho_mcache_offset
 #define mcache_post ho_mcache_post
+#define mcache_shed ho_mcache_shed
 #define mcache_slot ho_mcache_slot
 #define mcache_unhide ho_mcache_unhide
+#define mcache_unlist ho_mcache_unlist
 #define mcache_word_empty ho_mcache_word_empty
 #define mcentral_alloc ho_mcentral_alloc
 #define mcentral_allocs ho_mcentral_allocs
@@ -81,6 +86,7 @@ static void actor_irq_restore(unsigned long flags);
 #define metaframe_alloc_run ho_metaframe_alloc_run
 #define metaframe_free_run ho_metaframe_free_run
 #define mm_report_misuse ho_report_misuse
+#define no_stack ho_no_stack
 #define numa_node_of ho_numa_node_of
 #define numa_order ho_numa_order
 #define pagemap_clear ho_pagemap_clear
@@ -122,6 +128,7 @@ static inline bool take_and_note(struct window *window, void **object)
 #include "mm/kmalloc_classes.c"
 #include "mm/mcache_hide.c"
 #include "mm/mcache.c"
+#include "mm/mcache_memory.c"
 #include "mm/mcentral.c"
 #include "mm/span.c"
 
@@ -284,6 +291,11 @@ struct class_cpu *class_cpu_alloc(void)
 	return NULL;
 }
 
+/* Spare bytes are never what they seem here, see reset(). */
+void mcache_shed(void)
+{
+}
+
 void class_cpu_free(struct class_cpu *cpu)
 {
 	(void)cpu;
@@ -295,6 +307,12 @@ const struct node_order *numa_order(unsigned node)
 
 	(void)node;
 	return &order;
+}
+
+uint64_t mcache_allocs(const struct mcache *mcache)
+{
+	(void)mcache;
+	return 0;
 }
 
 unsigned numa_node_of(unsigned cpu)

@@ -36,10 +36,12 @@ static void note_holder(const void *object)
 
 static void *take(unsigned c)
 {
+	struct window *window = &class_cpu[c][actor_cpu()].window[actor_context()];
 	void *object = NULL;
 
 	actor_point();
-	if (!window_take(&class_cpu[c][actor_cpu()].window[actor_context()], &object))
+	if (!window_take(window, &object) &&
+	    !(window_reload(window) && window_take(window, &object)))
 		object = mcache_alloc(&class[c], GFP_KERNEL);
 	return object;
 }
@@ -51,7 +53,7 @@ static int try_free(void *object)
 
 	if (!span->magic)
 		return MM_DOUBLE_FREE;
-	if (span_free_quickly(span, pa, object))
+	if (span_free_quickly(pagemap_entry_of(span), object, false))
 		return -1;
 	return mcache_free(span, (unsigned)((pa - span->base) / span->size));
 }
@@ -91,10 +93,14 @@ static void reset(void)
 	memset(irqs_off, 0, sizeof(irqs_off));
 	nframes = reports = 0;
 	for (unsigned c = 0; c < CLASSES; c++) {
+		memset(&class[c], 0, sizeof(class[c]));
 		span_class_init(&class[c], sizes[c], 1, PAGE_SIZE);
 		class[c].cpu = class_cpus[c];
-		for (unsigned cpu = 0; cpu < CPUS; cpu++)
+		for (unsigned cpu = 0; cpu < CPUS; cpu++) {
 			class_cpus[c][cpu] = &class_cpu[c][cpu];
+			for (unsigned i = 0; i < MM_NR_CONTEXTS; i++)
+				class_cpu[c][cpu].window[i].taken = ~0ULL;
+		}
 	}
 	for (unsigned cpu = 0; cpu < CPUS; cpu++) {
 		memset(&cpu_heaps[cpu], 0, sizeof(cpu_heaps[cpu]));
@@ -226,6 +232,15 @@ static void listed_span(void *arg)
 	full_span(arg);
 	inside = false;
 	flush(); /* nothing to give up yet; empties the window */
+	give(object[3]);
+	inside = true;
+}
+
+/* Object 3 is free, and in no list: the window that it was taken from may have it again. */
+static void loaded_span(void *arg)
+{
+	full_span(arg);
+	inside = false;
 	give(object[3]);
 	inside = true;
 }
@@ -576,6 +591,17 @@ static const struct scenario scenarios[] = {
 	  { { 0 }, { 0, MM_NMI } },
 	  3,
 	  check_all },
+	{ "an NMI frees twice what is loaded once more",
+	  loaded_span,
+	  { takes_three, interrupt_frees_3_again },
+	  { { 0 }, { 0, MM_NMI } },
+	  3,
+	  check_all },
+	{ "another CPU and an NMI free while the owner loads once more",
+	  loaded_span,
+	  { takes_and_flushes, interrupt_frees_1, frees_0 },
+	  { { 0 }, { 0, MM_NMI }, { 1 } },
+	  2 },
 	{ "placed objects, while others free in the span",
 	  central_span,
 	  { takes_placed, frees_0, frees_1 },
@@ -585,7 +611,7 @@ static const struct scenario scenarios[] = {
 	  central_span,
 	  { takes_placed, takes_and_flushes },
 	  { { 0 }, { 1 } },
-	  3 },
+	  2 },
 	{ "placed objects on two CPUs",
 	  central_span,
 	  { takes_placed, takes_placed },

@@ -107,7 +107,7 @@ static void double_free(void)
 		expect_death(free_twice, size > 1 << 20 ? "free" : "double free");
 		expect_death(free_twice_later, "free");
 		expect_death(free_twice_by_two, "free");
-		expect_death(realloc_freed, "free");
+		expect_death(realloc_freed, "query of no object");
 	}
 }
 

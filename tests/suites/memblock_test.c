@@ -563,7 +563,7 @@ static void machine_has_closed_its_own(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, memblock_add(0, MIB, 0), -EBUSY);
 	KUNIT_EXPECT_EQ(test, memblock_reserve(0, MIB), -EBUSY);
 	KUNIT_EXPECT_NULL(test, memblock_alloc(64, 64));
-	KUNIT_EXPECT_NULL(test, memblock_alloc_node(64, 64, 0));
+	KUNIT_EXPECT_NULL(test, memblock_map_in(&boot_memblock, 64, 64, 0));
 }
 
 /* ---- Random calls ---- */

@@ -331,6 +331,21 @@ static void walk_of_the_machine(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, sum, total);
 }
 
+/* Whatever memblock_close() may give is taken; what is more is refused. */
+static void as_many_runs_as_memblock(struct kunit *test)
+{
+	static struct mem_range runs[MEMMAP_MAX_RANGES + 1];
+
+	static_assert(MEMMAP_MAX_RANGES > MEMBLOCK_MAX_RUNS, "room for what arrives later");
+	for (unsigned i = 0; i < ARRAY_SIZE(runs); i++)
+		runs[i] = (struct mem_range){ .base = i * 2 * F, .size = F, .use = MEM_USE_FREE };
+	make_map(test, runs, MEMBLOCK_MAX_RUNS);
+	KUNIT_EXPECT_EQ(test, map.reserved[0], MEMBLOCK_MAX_RUNS);
+	KUNIT_EXPECT_EQ(test, memmap_state(&map, runs[MEMBLOCK_MAX_RUNS - 1].base), MEM_RESERVED);
+	memset(&map, 0, sizeof(map));
+	KUNIT_EXPECT_EQ(test, memmap_init(&map, runs, ARRAY_SIZE(runs)), -ENOSPC);
+}
+
 static struct kunit_case memmap_cases[] = {
 	KUNIT_CASE(walk_merges_ranges),
 	KUNIT_CASE(ranges_and_arenas_agree),
@@ -338,6 +353,7 @@ static struct kunit_case memmap_cases[] = {
 	KUNIT_CASE(walk_of_nothing),
 	KUNIT_CASE(moves_in_shared_chunks),
 	KUNIT_CASE(random_states),
+	KUNIT_CASE(as_many_runs_as_memblock),
 	KUNIT_CASE(border_of_nodes_inside_a_chunk),
 	KUNIT_CASE_SLOW(walk_sees_before_or_after),
 	KUNIT_CASE(walk_of_the_machine),

@@ -76,7 +76,7 @@ static void lost_from_its_list(bool mend)
 
 static void listed_but_says_no(bool mend)
 {
-	span->window = mend ? span_listed_window(span) : &window_unlisted;
+	span->window = mend ? &window_listed : &window_unlisted;
 }
 
 static void miscounted_list(bool mend)

@@ -53,9 +53,7 @@ static uint64_t frames_used(void)
 /* The copies of CPUs that nobody looks at closely are all the same. */
 static unsigned some_cpu(unsigned i)
 {
-	static const unsigned at[] = { 0, 1, 2, 3 };
-
-	return i < ARRAY_SIZE(at) ? at[i] : PORT_POSSIBLE_CPUS - 1;
+	return i < 4 ? MIN(i, PORT_POSSIBLE_CPUS - 1) : PORT_POSSIBLE_CPUS - 1;
 }
 
 #define SOME_CPUS 5
@@ -70,12 +68,9 @@ static void expect_filled(struct kunit *test, unsigned i)
 {
 	for (unsigned k = 0; k < SOME_CPUS; k++) {
 		const uint8_t *copy = per_cpu_ptr(object[i], some_cpu(k));
-		/* On a machine with few CPUs the last one is written twice. */
-		uint8_t value =
-			(uint8_t)(i * 7 +
-				  (k < SOME_CPUS - 1 && some_cpu(k) == PORT_POSSIBLE_CPUS - 1
-					   ? SOME_CPUS - 1
-					   : k));
+		/* On a machine with few CPUs the last one is written more than once. */
+		bool last = some_cpu(k) == PORT_POSSIBLE_CPUS - 1;
+		uint8_t value = (uint8_t)(i * 7 + (last ? SOME_CPUS - 1 : k));
 
 		KUNIT_ASSERT_EQ(test, copy[0], value);
 		KUNIT_ASSERT_EQ(test, copy[size_of[i] / 2], value);

@@ -106,13 +106,7 @@ static inline void port_unpin(void)
 		host_serve();
 }
 #else
-static inline void port_pin(void)
-{
-}
-
-static inline void port_unpin(void)
-{
-}
+#define PORT_NO_PREEMPTION 1
 #endif
 
 static inline unsigned long port_irq_save(void)

@@ -155,13 +155,7 @@ static inline void port_unpin(void)
 		port_unpin_slow();
 }
 #else
-static inline void port_pin(void)
-{
-}
-
-static inline void port_unpin(void)
-{
-}
+#define PORT_NO_PREEMPTION 1
 #endif
 
 #ifdef CONFIG_IRQ_TRACE

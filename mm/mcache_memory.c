@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The memory of the object caches.
+ *
+ *	port_cache() ──► empty_mcache	until the context's first allocation, and
+ *					while failures are injected: const, windows
+ *					empty, stacks closed
+ *		     ──► struct mcache	from then on
+ *
+ * Any CPU and context so can be asked for its cache at any time, and the hot
+ * paths need not test whether there is one.
+ */
+#include "lib/string.h"
+#include "mm/fault.h"
+#include "mm/mcache.h"
+#include "mm/metaframe.h"
+
+const struct object_stack no_stack;
+const struct mcache empty_mcache = {
+	.window = { [0 ... SPAN_CLASSES - 1] = { .taken = ~0ULL, .top = STACK_CLOSED } },
+};
+
+#ifndef PORT_HAS_CACHE_SLOT
+void *port_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
+#endif
+
+static size_t mcache_frames(void)
+{
+	return (sizeof(struct mcache) + FRAME_SIZE - 1) / FRAME_SIZE;
+}
+
+static void make_empty(struct mcache *mcache)
+{
+	memset(mcache, 0, sizeof(*mcache));
+	for (unsigned i = 0; i < SPAN_CLASSES; i++)
+		mcache->window[i].taken = ~0ULL;
+	for (unsigned i = STACK_FIRST; i < SPAN_CLASSES; i++)
+		mcache->window[i].top = port_context() == MM_NMI ?
+						STACK_CLOSED :
+						&mcache->stack[i - STACK_FIRST].slot[1];
+}
+
+/* Memory for the windows of the running context, or of a class, that has none yet. */
+static void *new_windows(const struct span_class *class)
+{
+	struct mcache *mcache;
+
+	if (class->cpu)
+		return class_cpu_alloc();
+	mcache = metaframe_alloc_run(mcache_frames());
+	if (mcache)
+		make_empty(mcache);
+	return mcache;
+}
+
+/* A context of this CPU allocates for the first time, or the CPU from a class of its own. */
+bool mcache_first_use(struct span_class *class)
+{
+	void *memory = new_windows(class);
+	struct cpu_heap *heap;
+	unsigned long flags;
+
+	if (!memory)
+		return false;
+	flags = port_irq_save();
+	heap = mcache_heap(port_cpu());
+	if (class->cpu) {
+		struct class_cpu *none = NULL;
+
+		/* An NMI may have been here first. */
+		if (atomic_cas(&class->cpu[port_cpu()], &none, memory))
+			memory = NULL;
+	} else if (heap->mcache[port_context()] == &empty_mcache) {
+		((struct mcache *)memory)->slot = MCACHE_SLOT(port_cpu(), port_context());
+		heap->mcache[port_context()] = memory;
+		if (!atomic_load_relaxed(&mm_fail_armed))
+			port_cache_set(port_context(), memory);
+		memory = NULL;
+	}
+	port_irq_restore(flags);
+	if (memory && class->cpu)
+		class_cpu_free(memory);
+	else if (memory)
+		metaframe_free_run(memory, mcache_frames());
+	return true;
+}
+
+unsigned mcache_slot(void)
+{
+	const struct mcache *mcache = port_cache();
+
+	if (mcache == &empty_mcache && mcache_first_use(&kmalloc_classes[1]))
+		mcache = port_cache();
+	return mcache->slot;
+}
+
+int mcache_init_cpu(void)
+{
+	struct cpu_heap *heap = mcache_heap(port_cpu());
+
+	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
+		heap->mcache[c] = (struct mcache *)&empty_mcache;
+		port_cache_set((enum mm_context)c, heap->mcache[c]);
+	}
+	return 0;
+}
+
+void mcache_leave_cpu(void)
+{
+	struct cpu_heap *heap = mcache_heap(port_cpu());
+
+	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
+		if (heap->mcache[c] != &empty_mcache) {
+			void *memory = heap->mcache[c];
+
+			heap->loaded += mcache_allocs(memory);
+			heap->mcache[c] = (struct mcache *)&empty_mcache;
+			port_cache_set((enum mm_context)c, heap->mcache[c]);
+			metaframe_free_run(memory, mcache_frames());
+		}
+}
