@@ -22,11 +22,12 @@
 #include "malloc/heap.h"
 #include "malloc/recent.h"
 #include "mm/mcache.h"
+#include "mm/medium.h"
 #include "mm/pageheap.h"
 #include "mm/retention.h"
 
 #define UPKEEP_CALLS 1024
-#define MEDIUM_KEPT (4UL << 20) /* for whichever thread, beside what each keeps (kept.c) */
+#define MEDIUM_KEPT (32UL << 20) /* till the next upkeep, beside what each thread keeps (kept.c) */
 #define UPKEEP_NS 500000000ULL
 
 enum { HEAP_COLD, HEAP_STARTING, HEAP_WARM };
@@ -107,6 +108,7 @@ static __attribute__((noinline)) void upkeep(void)
 	if (now < due || !atomic_cas(&next_upkeep, &due, now + UPKEEP_NS))
 		return;
 	malloc_serve_idle(heap_flush, NULL);
+	medium_flush_nodes();
 	free = atomic_load_relaxed(&least_free);
 	atomic_store_relaxed(&least_free, atomic_load_relaxed(&main_heap[0].frames_free));
 	if (due)

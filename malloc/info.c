@@ -15,6 +15,7 @@
 #include "lib/bits.h"
 #include "arch/malloc/port.h"
 #include "malloc/heap.h"
+#include "mm/medium.h"
 
 static struct mm_stats stats(void)
 {
@@ -75,6 +76,7 @@ PUBLIC int malloc_trim(size_t pad)
 	heap_enter();
 	heap_flush(NULL);
 	malloc_serve_idle(heap_flush, NULL);
+	medium_flush_nodes();
 	given = mm_scavenge(~0ULL);
 	heap_leave();
 	return given > 0;
