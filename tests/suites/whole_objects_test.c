@@ -97,17 +97,24 @@ static void caches_give_way(struct kunit *test)
 	mm_set_reserves(0);
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t want = MAX(sizes[i] / 2, FRAME_SIZE);
-		struct link *some = NULL;
+		struct link *some = NULL, *frames = NULL, *l;
 		void *p;
 
 		take_some(&some, sizes[i], 40);
 		for (size_t size = 4 * MIB; size >= 8; size /= 2)
 			take_all(&list, size);
+		/* Single frames in which no span can lie. */
+		for (; (l = alloc_pages_exact(FRAME_SIZE, GFP_KERNEL)); frames = l)
+			l->next = frames;
 		KUNIT_EXPECT_NULL(test, alloc_pages_exact(want, GFP_KERNEL));
 		free_all(&some);
 		p = alloc_pages_exact(want, GFP_KERNEL);
 		KUNIT_EXPECT_NOT_NULL_MSG(test, p, "%zu bytes", sizes[i]);
 		free_pages_exact(p, want);
+		while ((l = frames)) {
+			frames = l->next;
+			free_pages_exact(l, FRAME_SIZE);
+		}
 		free_all(&list);
 	}
 	mm_set_reserves(256);
