@@ -47,13 +47,12 @@ $(eval $(call malloc_sanitized,asan,$(HOST_GCC),-fsanitize=address$(comma)undefi
 $(eval $(call malloc_sanitized,tsan,$(HOST_CLANG),-fsanitize=thread -Wno-unknown-warning-option))
 
 .PHONY: test-malloc test-malloc-tsan
-test-malloc: host-library $(MT)/dynamic $(MT)/static $(MT)/asan \
-		$(MT)/tsan ## the malloc library: its calls, and real programs on it
+test-malloc: host-library $(addprefix $(MT)/,dynamic static asan tsan) ## the malloc library: its calls, and real programs on it
 	$(Q)$(PYTHON) tests/malloc/run.py --build $(O) --cc '$(HOST_GCC)'
 
 test-malloc-tsan: $(MT)/tsan
 	$(MT)/tsan
 
 DEPS += valgrind python3-hypothesis libpython3.11-testsuite sqlite3 perl stress-ng redis-server \
-	redis-tools git xz-utils
+	redis-tools git xz-utils pkg-config
 TEST_TARGETS += test-malloc
