@@ -104,7 +104,7 @@ ifneq ($(filter deps,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
-.PHONY: all deps run selftest test kbench clean help FORCE
+.PHONY: all deps run selftest test test-shapes kbench clean help FORCE
 
 all: $(I)/kernel.elf $(B)/BOOTX64.EFI $(I)/esp.img ## kernel image, UEFI application, ESP image
 
@@ -127,6 +127,9 @@ selftest: $(I)/kernel.elf $(I)/esp.img ## boot once and run the in-kernel suites
 
 test: ## everything: host tests, kernel suites on a matrix of machines, both boot paths
 	$(Q)$(PYTHON) tests/matrix.py --build $(O) $(TEST_TARGETS:%=--target %) $(if $(ONLY),--only '$(ONLY)')
+
+test-shapes: ## the kernel suites on every boot path, CPUs, preemption and memory size (60 boots)
+	$(Q)$(PYTHON) tests/matrix.py --build $(O) --shapes $(if $(ONLY),--only '$(ONLY)')
 
 kbench: $(I)/kernel.elf ## instructions per operation in the kernel, exact under -icount
 	$(Q)$(MAKE) --no-print-directory IRQ_TRACE=1 image

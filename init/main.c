@@ -67,8 +67,20 @@ static void add_usable(const struct boot_range *range)
 		int node = acpi_node_of(&acpi_info, at, &next);
 
 		next = MIN(next, end);
-		memblock_add(at, next - at, node);
+		if (memblock_add(at, next - at, node))
+			console_printf("no room to note memory %llx-%llx: it stays unused\n",
+				       (unsigned long long)at, (unsigned long long)next - 1);
 	}
+}
+
+/* What can't be kept from others must not be started with. */
+static void keep(phys_addr_t base, uint64_t size)
+{
+	int err = memblock_reserve(base, size);
+
+	if (err)
+		panic("no room to reserve memory %llx-%llx (error %d)", (unsigned long long)base,
+		      (unsigned long long)(base + size - 1), err);
 }
 
 /* What is nobody's to give: everything but usable RAM, and what holds us up. */
@@ -80,12 +92,12 @@ static void give_memory(void)
 		if (range->type == BOOT_MEM_USABLE)
 			add_usable(range);
 		else if (range->size)
-			memblock_reserve(range->base, range->size);
+			keep(range->base, range->size);
 	}
-	memblock_reserve(0, FRAME_SIZE);
-	memblock_reserve(arch_image_base(), arch_image_size());
+	keep(0, FRAME_SIZE);
+	keep(arch_image_base(), arch_image_size());
 	if (arch_trampoline())
-		memblock_reserve(arch_trampoline(), FRAME_SIZE);
+		keep(arch_trampoline(), FRAME_SIZE);
 }
 
 /* What the SLIT says, and where CPU 0 is; arch_smp_init() says it of the others. */
@@ -188,12 +200,14 @@ void kernel_main(const struct boot_info *bi)
 		       boot_info.path == BOOT_UEFI ? "UEFI" : "PVH", cmdline());
 
 	arch_early_init(&boot_info);
-	acpi_parse(boot_info.rsdp, identity, &acpi_info);
+	if (acpi_parse(boot_info.rsdp, identity, &acpi_info))
+		console_printf("no usable ACPI tables: one CPU, one node\n");
+	arch_count_cpus(&acpi_info, (unsigned)cmdline_number("cpus", 0));
 	give_memory();
 	tell_nodes();
 	arch_paging_init();
 	start_mm();
-	arch_smp_init(&acpi_info, (unsigned)cmdline_number("cpus", 0));
+	arch_smp_init(&acpi_info);
 	balloon_init();
 	dimm_poll();
 

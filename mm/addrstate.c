@@ -18,7 +18,8 @@
 #include "mm/addrstate.h"
 
 #define IN(state) (1U << (state))
-#define FEED_MIN (128UL << 10)
+#define FEED_MIN (16UL << 10)
+#define FEED_SHARE 16
 
 /* What each move asks for and does. */
 static const struct {
@@ -429,8 +430,8 @@ static void feed_apart(struct memmap *map, unsigned node, size_t bytes, phys_add
 		unsigned from = (unsigned)(pool - map->pool);
 		uint64_t size = FEED_MIN;
 
-		/* As much again as there is, so that little lies idle. */
-		while (size < CHUNK_SIZE && size * 2 <= pool->held)
+		/* A share of what there is: few steps, and little that lies idle. */
+		while (size < CHUNK_SIZE && size * FEED_SHARE <= pool->held)
 			size *= 2;
 		if (!memmap_top_reserved(map, from, size, lo, hi, &base))
 			break;

@@ -239,6 +239,38 @@ unsigned chunk_run_in_state(const struct chunk *chunk, unsigned first, enum mem_
 	return CHUNK_FRAMES - first;
 }
 
+/* A short run, by words: n frames are fields that match together, at multiples of n. */
+static unsigned last_in_words(const struct chunk *chunk, unsigned first, unsigned end, unsigned n,
+			      enum mem_state state)
+{
+	uint64_t starts = ~0ULL / ((1ULL << 2 * n) - 1);
+
+	for (unsigned w = (end - 1) / 32 + 1; w-- > first / 32;) {
+		uint64_t match = match_fields(atomic_load(&chunk->side->state[w]), 1U << state) &
+				 fields_in_word(w, first, end - first);
+
+		for (unsigned have = 1; have < n; have *= 2)
+			match &= match >> 2 * have;
+		match &= starts;
+		if (match)
+			return w * 32 + (63 - (unsigned)__builtin_clzll(match)) / 2;
+	}
+	return CHUNK_FRAMES;
+}
+
+unsigned chunk_last_in_state(const struct chunk *chunk, unsigned first, unsigned end, unsigned n,
+			     enum mem_state state)
+{
+	if (first == end)
+		return CHUNK_FRAMES;
+	if (n < 32 && atomic_load(&chunk->state) == CHUNK_MIXED)
+		return last_in_words(chunk, first, end, n, state);
+	for (unsigned top = (unsigned)round_down(end, n); top >= first + n; top -= n)
+		if (chunk_states_within(chunk, top - n, n, 1U << state))
+			return top - n;
+	return CHUNK_FRAMES;
+}
+
 unsigned chunk_state_run(const struct chunk *chunk, unsigned first)
 {
 	unsigned n;

@@ -65,10 +65,11 @@ enum chunk_zero {
 };
 
 /**
- * enum chunk_whole - a chunk that is one used run of exactly its own frames.
+ * enum chunk_whole - a chunk that is one used run of exactly its own frames, or a home.
  * @CHUNK_WHOLE_CACHED: free, in a CPU's cache; its bits still say used
+ * @CHUNK_HOME: and above: the caches of a CPU refill here; others had better not
  */
-enum chunk_whole { CHUNK_NOT_WHOLE, CHUNK_WHOLE_USED, CHUNK_WHOLE_CACHED };
+enum chunk_whole { CHUNK_NOT_WHOLE, CHUNK_WHOLE_USED, CHUNK_WHOLE_CACHED, CHUNK_HOME };
 
 #define CHUNK_MIXED 4 /* in chunk.state: look at the side record */
 
@@ -218,6 +219,15 @@ void chunk_set_states(struct chunk *chunk, unsigned first, unsigned n, enum mem_
  * Any context, no lock: each of them was, at some moment of the call.
  */
 unsigned chunk_run_in_state(const struct chunk *chunk, unsigned first, enum mem_state state);
+
+/**
+ * chunk_last_in_state() - the highest run of @n frames in [@first, @end) that are all in @state.
+ * @n: a power of two, and the run's alignment
+ *
+ * Return: its first frame, or CHUNK_FRAMES. No lock: as above.
+ */
+unsigned chunk_last_in_state(const struct chunk *chunk, unsigned first, unsigned end, unsigned n,
+			     enum mem_state state);
 
 /** chunk_state_run() - length of the run of one state that starts at @first. */
 unsigned chunk_state_run(const struct chunk *chunk, unsigned first);

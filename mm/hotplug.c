@@ -38,6 +38,7 @@
 #include "mm/numa.h"
 #include "mm/pagemap.h"
 #include "mm/pressure.h"
+#include "mm/retention.h"
 
 #define MAX_PIECES 4
 /* A frame may sit in another CPU's cache again before we come to take it. */
@@ -522,6 +523,7 @@ int mm_add_memory(phys_addr_t base, uint64_t size, int node)
 	if (!ret) {
 		numa_add_node(node == NUMA_NO_NODE ? 0 : (unsigned)node);
 		pressure_update();
+		retention_update();
 	}
 	return ret;
 }
@@ -530,7 +532,9 @@ int mm_remove_memory(phys_addr_t base, uint64_t size)
 {
 	int ret = hotplug_remove(&main_map, main_heap, mm_drain, base, size);
 
-	if (!ret)
+	if (!ret) {
 		pressure_update();
+		retention_update();
+	}
 	return ret;
 }

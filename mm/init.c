@@ -18,7 +18,10 @@
 #include "mm/numa.h"
 #include "mm/pagecache.h"
 #include "mm/pageheap.h"
+#include "mm/medium.h"
+#include "mm/metaframe.h"
 #include "mm/pressure.h"
+#include "mm/retention.h"
 #include "mm/tiny.h"
 
 /* Enough for a GiB of frames in use; more is claimed when that is used up. */
@@ -85,6 +88,7 @@ int mm_init(void)
 	mcache_init();
 	tiny_init();
 	mm_fail_hide = hide_caches;
+	page_reclaim_more = retention_reclaim;
 	initialised = true;
 	return 0;
 }
@@ -93,7 +97,11 @@ int mm_init_cpu(void)
 {
 	int err = initialised ? pagecache_init_cpu() : -ENOMEM;
 
-	return err ? err : mcache_init_cpu();
+	if (!err)
+		err = mcache_init_cpu();
+	if (!err)
+		retention_count_cpu(true);
+	return err;
 }
 
 void mm_exit_cpu(void)
@@ -101,5 +109,7 @@ void mm_exit_cpu(void)
 	tiny_flush_cpu();
 	kmem_cache_flush_cpu();
 	mcache_exit_cpu();
+	medium_flush_cpu();
+	retention_count_cpu(false);
 	pagecache_exit_cpu();
 }

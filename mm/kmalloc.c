@@ -13,9 +13,11 @@
 
 #include "lib/string.h"
 #include "mm/fault.h"
-#include "mm/framebits.h"
+#include "mm/kmalloc.h"
+#include "mm/large.h"
 #include "mm/log.h"
 #include "mm/mcache.h"
+#include "mm/mcentral.h"
 #include "mm/misuse.h"
 #include "mm/numa.h"
 #include "mm/tiny.h"
@@ -28,28 +30,11 @@ static_assert(KMALLOC_WINDOW(1) == 2 * sizeof(struct window), "slab.h knows the 
 
 #define SPAN_CLASS(class, noscan) (2 * (class) + !!(noscan))
 
-static uint64_t large_allocs, failed_calls;
-
-uint64_t kmalloc_large_allocs(void)
-{
-	return atomic_load_relaxed(&large_allocs);
-}
+static uint64_t failed_calls;
 
 uint64_t kmalloc_failed_calls(void)
 {
 	return atomic_load_relaxed(&failed_calls);
-}
-
-static void *alloc_large(size_t size, size_t align, gfp_t gfp)
-{
-	size_t npages = size / PAGE_SIZE + !!(size % PAGE_SIZE);
-	struct span *span =
-		span_create_large(npages, is_pow2(size) ? MAX(size, align) : align, gfp);
-
-	if (!span)
-		return NULL;
-	(void)atomic_fetch_add(&large_allocs, 1);
-	return phys_to_virt(span->base);
 }
 
 /* An object of the running context's window at @offset; false if it has none. */
@@ -65,32 +50,39 @@ static inline bool take_from_window(size_t offset, void **object)
 	return taken;
 }
 
-/* Every request that its window could not serve at once. */
-static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t align)
+void *kmalloc_failed(size_t size, gfp_t gfp)
+{
+	if (gfp & __GFP_NOFAIL)
+		mm_panic("out of memory: %zu bytes, flags 0x%x", size, gfp);
+	(void)atomic_fetch_add(&failed_calls, 1);
+	return NULL;
+}
+
+void *kmalloc_inner(size_t size, gfp_t gfp, size_t align)
 {
 	unsigned class = align > 8 ? size_class_aligned(size, align) : kmalloc_class(size);
 	unsigned index = SPAN_CLASS(class, gfp & __GFP_NOSCAN);
-	void *object = NULL;
-	bool spared;
 
-	if (!size)
-		return zerobase;
-	spared = mm_fail_spare(gfp);
-	if (!mm_should_fail(gfp)) {
-		if (unlikely(!class || gfp & GFP_PLACE))
-			object = alloc_large(size, align, gfp);
-		else if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1)
-			object = tiny_alloc(size, gfp);
-		else
-			object = mcache_alloc(&kmalloc_classes[index], gfp);
-	}
+	if (unlikely(!class))
+		return large_alloc(size, align, gfp);
+	if (unlikely(gfp & GFP_PLACE || gfp_has_node(gfp)))
+		return mcentral_alloc(&kmalloc_classes[index], gfp);
+	if (gfp & __GFP_NOSCAN && size < TINY_BLOCK && align == 1)
+		return tiny_alloc(size, gfp);
+	return mcache_alloc(&kmalloc_classes[index], gfp);
+}
+
+/* Every request that its window could not serve at once. */
+static __attribute__((noinline)) void *alloc_odd(size_t size, gfp_t gfp, size_t align)
+{
+	void *object = NULL;
+	bool spared = mm_fail_spare(gfp);
+
+	if (!mm_should_fail(gfp))
+		object = size ? kmalloc_inner(size, gfp, align) : zerobase;
 	mm_fail_resume(spared);
-	if (!object) {
-		if (gfp & __GFP_NOFAIL)
-			mm_panic("out of memory: %zu bytes, flags 0x%x", size, gfp);
-		(void)atomic_fetch_add(&failed_calls, 1);
-		return NULL;
-	}
+	if (!object)
+		return kmalloc_failed(size, gfp);
 	if (gfp & __GFP_ZERO)
 		memset(object, 0, ksize(object));
 	return object;
@@ -131,37 +123,16 @@ void *kmalloc_at(size_t offset, gfp_t gfp, size_t size)
 	return alloc_odd(size, gfp, 1);
 }
 
-static int free_large(struct span *span, phys_addr_t pa)
-{
-	uint32_t cpu = SPAN_LARGE;
-
-	if (pa != span->base)
-		return MM_INVALID_FREE;
-	/* Of two that free it at once, one goes on. */
-	if (!atomic_cas(&span->cpu, &cpu, SPAN_NOBODY))
-		return MM_DOUBLE_FREE;
-	span_destroy(span);
-	return -1;
-}
-
-/* Could an object have been at @pa, whose span is gone? Not if its page is somebody's again. */
-static bool is_free(phys_addr_t pa)
-{
-	const struct chunk *chunk = chunk_find(&main_map.index, pa);
-
-	return pa % 8 == 0 && frame_use(chunk, frame_in_chunk(pa)) >= FRAME_FREE;
-}
-
 int span_free_slowly(struct span *span, phys_addr_t pa)
 {
 	uint64_t product;
 
 	if (atomic_load(&span->cpu) == SPAN_LARGE)
-		return free_large(span, pa);
+		return large_free(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_free(span, pa);
 	if (!span->magic)
-		return span != &null_span && is_free(pa) ? MM_DOUBLE_FREE : MM_INVALID_FREE;
+		return large_freed(span, pa);
 	product = (pa - span->base) * span->magic;
 	if ((uint32_t)product >= span->magic)
 		return MM_INVALID_FREE;
@@ -258,41 +229,27 @@ void *kcalloc(size_t n, size_t size, gfp_t gfp)
 	return kmalloc_array(n, size, gfp | __GFP_ZERO);
 }
 
+/* What a window of this CPU has is mostly the own node's, but need not be. */
+void *kmalloc_node(size_t size, gfp_t gfp, int node)
+{
+	void *object = NULL;
+
+	if (node < 0 || !size)
+		return kmalloc_any(size, gfp);
+	if ((unsigned)node == numa_node_of(port_cpu()) && !(gfp & GFP_ODD) &&
+	    size <= KMALLOC_MAX_SMALL)
+		object = kmalloc_any(size, gfp);
+	if (object && chunk_find(&main_map.index, virt_to_phys(object))->node == node)
+		return object;
+	kfree(object);
+	if (node >= PORT_MAX_NODES)
+		return kmalloc_failed(size, gfp);
+	return alloc_odd(size, gfp_for_node(gfp, (unsigned)node), 1);
+}
+
 void *kmalloc_aligned(size_t size, size_t align, gfp_t gfp)
 {
 	return is_pow2(align) ? alloc_odd(size, gfp, align) : NULL;
-}
-
-void *krealloc(const void *p, size_t size, gfp_t gfp)
-{
-	size_t old = ksize(p);
-	void *fresh;
-
-	if (!size) {
-		kfree(p);
-		return zerobase;
-	}
-	if (size <= old && (old <= 64 || size >= old / 2))
-		return (void *)p;
-	fresh = kmalloc_any(size, gfp);
-	if (!fresh)
-		return size <= old ? (void *)p : NULL;
-	if (old)
-		memcpy(fresh, p, MIN(old, size));
-	kfree(p);
-	return fresh;
-}
-
-size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p)
-{
-	for (size_t i = 0; i < n; i++) {
-		p[i] = kmalloc_any(size, gfp);
-		if (!p[i]) {
-			kfree_bulk(i, p);
-			return 0;
-		}
-	}
-	return n;
 }
 
 void kfree_bulk(size_t n, void **p)

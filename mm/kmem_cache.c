@@ -17,6 +17,7 @@
 #include <spanheap/slab.h>
 
 #include "lib/string.h"
+#include "mm/bulk.h"
 #include "mm/fault.h"
 #include "mm/kmem_cache.h"
 #include "mm/log.h"
@@ -237,45 +238,17 @@ bool kmem_cache_owns(const struct kmem_cache *cache, const void *p)
 
 /* ---- Bulk ---- */
 
-/* @n neighbours, the first at @at. Four at a time: half the instructions. */
-static inline void fill_run(void **p, size_t n, uintptr_t at, size_t size)
-{
-	void **end = p + n;
-
-	for (; end - p >= 4; p += 4, at += 4 * size) {
-		p[0] = (void *)at;
-		p[1] = (void *)(at + size);
-		p[2] = (void *)(at + 2 * size);
-		p[3] = (void *)(at + 3 * size);
-	}
-	for (; p < end; at += size)
-		*p++ = (void *)at;
-}
-
-/* Up to @n objects out of the window, by runs of neighbours. Return: how many. */
+/* Up to @n objects out of the window. Return: how many. */
 static inline size_t take_many(struct kmem_cache *cache, size_t n, void **p)
 {
 	struct window *window;
-	uint64_t bits;
-	size_t done = 0;
+	size_t done;
 
 	port_pin();
 	window = cache_window(cache);
 	if (!window->bits)
 		(void)reload(cache, window);
-	bits = window->bits;
-	while (bits && done < n) {
-		unsigned first = lowest_bit(bits);
-		uint64_t behind = ~(bits >> first);
-		size_t run = MIN(behind ? lowest_bit(behind) : 64U, n - done);
-
-		fill_run(p + done, run, window->base + (uintptr_t)first * window->size,
-			 window->size);
-		bits &= ~mask_range(first, (unsigned)run);
-		done += run;
-	}
-	if (done)
-		window->bits = bits;
+	done = bulk_take(window, n, p);
 	port_unpin();
 	return done;
 }

@@ -6,11 +6,8 @@
 #include "mm/mcentral.h"
 #include "mm/metaframe.h"
 #include "mm/misuse.h"
+#include "mm/retention.h"
 #include "mm/tiny.h"
-
-/* Of empty spans a CPU keeps at most this much, and of partial ones per class so many. */
-#define SPARE_BYTES (512UL << 10)
-#define PARTIAL_MAX 64
 
 const struct mcache empty_mcache;
 
@@ -116,8 +113,7 @@ static bool load_stack(struct cpu_heap *heap, struct object_stack *stack, struct
 	return stack->n;
 }
 
-/* Put a claimed span where its owner looks, whoever that is by now. Pinned. */
-static void post(struct span *span, struct met *met)
+void mcache_post(struct span *span, struct met *met)
 {
 	for (;;) {
 		uint32_t cpu = span_owner(span);
@@ -149,7 +145,7 @@ static bool free_afar(struct span *span, unsigned index, struct met *met)
 	if (atomic_fetch_or(&span_remote(span)[index / 64], bit) & bit)
 		return false;
 	if (!atomic_load(&span->inbox_next) && span_claim(span))
-		post(span, met);
+		mcache_post(span, met);
 	return true;
 }
 
@@ -209,8 +205,8 @@ static struct span *became_empty(struct cpu_heap *heap, struct span *span)
 {
 	if (span_is_spare(span))
 		return NULL;
-	if (heap->spare_bytes + span_bytes(span) > SPARE_BYTES && port_context() == MM_TASK &&
-	    span_claim(span)) {
+	if (heap->spare_bytes + span_bytes(span) > atomic_load_relaxed(&retention.spare) &&
+	    port_context() == MM_TASK && span_claim(span)) {
 		unlist_partial(heap, span);
 		return span;
 	}
@@ -233,7 +229,7 @@ static void drain_inbox(struct cpu_heap *heap, struct met *met)
 	for (; span && span != SPAN_CLAIMED; span = next) {
 		next = atomic_load(&span->inbox_next);
 		if (span_owner(span) != (uint32_t)(heap - cpu_heaps)) {
-			post(span, met);
+			mcache_post(span, met);
 			continue;
 		}
 		atomic_store(&span->cpu, (uint32_t)(heap - cpu_heaps));
@@ -586,7 +582,7 @@ static void give_up(struct cpu_heap *heap, struct span *span, unsigned long *fla
 	if (!stays)
 		span_destroy(span);
 	else if (span_let_go(span))
-		post(span, met);
+		mcache_post(span, met);
 	*flags = spin_lock_irqsave(&heap->lock);
 }
 

@@ -184,6 +184,9 @@ unsigned mcache_slot(void);
  */
 void *mcache_alloc(struct span_class *class, gfp_t gfp);
 
+/** mcache_post() - put a claimed span where its owner looks, whoever that is by now. Pinned. */
+void mcache_post(struct span *span, struct met *met);
+
 /**
  * mcache_free() - free an object whose free could not be done in a few instructions.
  * @span: the object's; its owner may be anybody

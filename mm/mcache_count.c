@@ -9,6 +9,8 @@ static void count_span(struct span *span, void *arg)
 	uint64_t live = 0;
 
 	if (!span->class) {
+		if (atomic_load(&span->cpu) != SPAN_LARGE)
+			return;
 		counts->live++;
 		counts->live_bytes += span->size * PAGE_SIZE;
 		return;

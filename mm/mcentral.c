@@ -1,36 +1,140 @@
 // SPDX-License-Identifier: MIT
 /* Central lists; see mcentral.h, and mcache.h on handing over. */
+#include "mm/mcache.h"
 #include "mm/mcentral.h"
+#include "mm/misuse.h"
 #include "mm/numa.h"
+
+static uint32_t generation;
+static uint64_t allocs;
+
+unsigned mcentral_swept(void)
+{
+	return atomic_load_relaxed(&generation) & 1;
+}
+
+void mcentral_next_generation(void)
+{
+	(void)atomic_fetch_add(&generation, 1);
+}
+
+uint64_t mcentral_allocs(void)
+{
+	return atomic_load_relaxed(&allocs);
+}
 
 struct mcentral *mcentral_of(const struct span *span)
 {
 	const struct chunk *chunk = chunk_find(&main_map.index, span->base);
 
-	return &span->class->central[chunk->node];
+	return &span->class->central[chunk->node][window_of(span->base >> FRAME_SHIFT)];
 }
 
-static void list_span(struct mcentral *central, struct span *span)
+/* All below here, up to the next such line: central->lock is held. */
+
+static unsigned half_of(const struct span *span)
+{
+	return !!(atomic_load_relaxed(&span->fresh) & SPAN_HALF);
+}
+
+static void list_span(struct mcentral *central, struct span *span, unsigned half)
 {
 	bool free = span_has_free(span);
 
+	atomic_store_relaxed(&span->fresh,
+			     (uint16_t)(span_fresh(span) | (half ? SPAN_HALF : 0)));
 	atomic_store(&span->window, free ? span_listed_window(span) : &window_unlisted);
-	span_list_add(free ? &central->partial : &central->full, span);
+	span_list_add(free ? &central->partial[half] : &central->full[half], span);
 }
 
-static void unlist_span(struct mcentral *central, struct span *span)
+/* Its half is no longer noted: an owner's notes take that place. */
+static unsigned unlist_span(struct mcentral *central, struct span *span)
 {
-	span_list_del(span_is_listed(span) ? &central->partial : &central->full, span);
+	unsigned half = half_of(span);
+
+	span_list_del(span_is_listed(span) ? &central->partial[half] : &central->full[half], span);
+	atomic_store_relaxed(&span->fresh, (uint16_t)span_fresh(span));
+	return half;
 }
 
-/* Fold in what was freed; list it, unless it is empty. central->lock is held. */
-static bool refresh_span(struct mcentral *central, struct span *span, struct met *met)
+/* Fold in what was freed; list it, unless it is empty. */
+static bool refresh_span(struct mcentral *central, struct span *span, unsigned half,
+			 struct met *met)
 {
 	span_fold_remote(span, met);
 	if (span_is_empty(span))
 		return false;
-	list_span(central, span);
+	list_span(central, span, half);
 	return true;
+}
+
+/* Steps 2 and 3, once. Return: the span that was swept, in no list; NULL: there is none. */
+static struct span *sweep_next(struct mcentral *central)
+{
+	unsigned unswept = !mcentral_swept();
+	struct span *span = central->partial[unswept].first;
+
+	if (!span)
+		span = central->full[unswept].first;
+	if (!span)
+		return NULL;
+	unlist_span(central, span);
+	if (span->class->sweep)
+		span->class->sweep(span);
+	return span;
+}
+
+/* The lowest free object of a span that has one. */
+static void *take_object(struct span *span)
+{
+	unsigned word = 0, index;
+	uint64_t free;
+
+	while (!(free = ~span->used[word] & span_word_mask(span, word)))
+		word++;
+	index = word * 64 + lowest_bit(free);
+	if (index >= span_fresh(span))
+		atomic_store_relaxed(&span->fresh, (uint16_t)(index + 1));
+	if (span->class->stack_window)
+		atomic_store_relaxed(&span_stacked(span)[index], STACKED_BEFORE);
+	cpu_local_or(&span->used[word], free & -free);
+	return span_object(span, index);
+}
+
+/* All above here: central->lock is held. */
+
+static bool may_have_free(const struct mcentral *central)
+{
+	return atomic_load_relaxed(&central->partial[0].first) ||
+	       atomic_load_relaxed(&central->partial[1].first) ||
+	       atomic_load_relaxed(&central->full[!mcentral_swept()].first);
+}
+
+/*
+ * Steps 1 to 3: a span with free objects, in no list. Then, and only then, the
+ * lock is held on return. Others get in between after each span that was swept.
+ */
+static struct span *find_span(struct mcentral *central, unsigned *budget, unsigned long *flags)
+{
+	while (may_have_free(central) && spin_lock_context(&central->lock, flags)) {
+		struct span *span = central->partial[mcentral_swept()].first;
+
+		if (span) {
+			unlist_span(central, span);
+			return span;
+		}
+		span = *budget ? sweep_next(central) : NULL;
+		if (span && span_has_free(span))
+			return span;
+		if (span) {
+			list_span(central, span, mcentral_swept());
+			--*budget;
+		}
+		spin_unlock_irqrestore(&central->lock, *flags);
+		if (!span)
+			break;
+	}
+	return NULL;
 }
 
 bool mcentral_settle(struct span *span, struct met *met)
@@ -39,14 +143,15 @@ bool mcentral_settle(struct span *span, struct met *met)
 		/* Between claims the structure may have become another span. */
 		struct mcentral *central = mcentral_of(span);
 		unsigned long flags = spin_lock_irqsave(&central->lock);
+		unsigned half;
 		bool stays;
 
 		if (atomic_load(&span->cpu) != SPAN_CENTRAL) {
 			spin_unlock_irqrestore(&central->lock, flags);
 			return false;
 		}
-		unlist_span(central, span);
-		stays = refresh_span(central, span, met);
+		half = unlist_span(central, span);
+		stays = refresh_span(central, span, half, met);
 		spin_unlock_irqrestore(&central->lock, flags);
 		if (!stays) {
 			span_destroy(span);
@@ -67,37 +172,113 @@ bool mcentral_put(struct span *span, struct met *met)
 	bool stays;
 
 	atomic_store(&span->cpu, SPAN_CENTRAL);
-	stays = refresh_span(central, span, met);
+	stays = refresh_span(central, span, mcentral_swept(), met);
 	spin_unlock_irqrestore(&central->lock, flags);
 	return stays;
-}
-
-static struct span *take_from(struct mcentral *central, unsigned cpu)
-{
-	struct span *span = NULL;
-	unsigned long flags;
-
-	if (!atomic_load_relaxed(&central->partial.first) ||
-	    !spin_lock_context(&central->lock, &flags))
-		return NULL;
-	span = central->partial.first;
-	if (span) {
-		span_list_del(&central->partial, span);
-		atomic_store(&span->cpu, cpu);
-	}
-	spin_unlock_irqrestore(&central->lock, flags);
-	return span;
 }
 
 struct span *mcentral_take(struct span_class *class, unsigned cpu)
 {
 	const struct node_order *order = numa_order(numa_node_of(cpu));
+	unsigned budget = MCENTRAL_BUDGET;
 
-	for (unsigned i = 0; i < order->n; i++) {
-		struct span *span = take_from(&class->central[order->node[i]], cpu);
+	for (unsigned i = 0; i < order->n; i++)
+		for (unsigned w = MEM_WINDOWS; w-- > 0;) {
+			struct mcentral *central = &class->central[order->node[i]][w];
+			unsigned long flags;
+			struct span *span = find_span(central, &budget, &flags);
 
-		if (span)
+			if (!span)
+				continue;
+			atomic_store(&span->cpu, cpu);
+			spin_unlock_irqrestore(&central->lock, flags);
 			return span;
+		}
+	return NULL;
+}
+
+/* ---- Requests for a place of their own ---- */
+
+static unsigned highest_window(gfp_t gfp)
+{
+	if (gfp & GFP_DMA)
+		return WINDOW_DMA;
+	return gfp & GFP_DMA32 ? WINDOW_DMA32 : WINDOW_HIGH;
+}
+
+static void *alloc_listed(struct span_class *class, unsigned node, gfp_t gfp, unsigned *budget)
+{
+	for (unsigned w = highest_window(gfp) + 1; w-- > 0;) {
+		struct mcentral *central = &class->central[node][w];
+		unsigned long flags;
+		struct span *span = find_span(central, budget, &flags);
+		void *object;
+
+		if (!span)
+			continue;
+		object = take_object(span);
+		list_span(central, span, mcentral_swept());
+		spin_unlock_irqrestore(&central->lock, flags);
+		return object;
 	}
 	return NULL;
+}
+
+static void *alloc_fresh(struct span_class *class, gfp_t gfp)
+{
+	struct span *span = span_create(class, gfp);
+	struct mcentral *central = span ? mcentral_of(span) : NULL;
+	struct met met = { 0 };
+	unsigned long flags;
+	void *object;
+
+	if (!span)
+		return NULL;
+	if (!spin_lock_context(&central->lock, &flags)) {
+		span_destroy(span);
+		return NULL;
+	}
+	atomic_store(&span->cpu, SPAN_CENTRAL);
+	object = take_object(span);
+	list_span(central, span, mcentral_swept());
+	spin_unlock_irqrestore(&central->lock, flags);
+	if (span_let_go(span)) {
+		port_pin();
+		mcache_post(span, &met);
+		port_unpin();
+	}
+	if (unlikely(met.object))
+		mm_report_misuse(MM_DOUBLE_FREE, met.object, 0, NULL);
+	return object;
+}
+
+/* A node's own spans before the next node's; nothing is reclaimed for that. */
+static void *alloc_by_nodes(struct span_class *class, gfp_t gfp)
+{
+	const struct node_order *order = numa_order(gfp_node(gfp));
+	unsigned budget = MCENTRAL_BUDGET;
+
+	for (unsigned i = 0; i < order->n; i++) {
+		unsigned node = order->node[i];
+		void *object;
+
+		if (gfp & __GFP_THISNODE && node != gfp_node(gfp))
+			continue;
+		object = alloc_listed(class, node, gfp, &budget);
+		if (!object)
+			object = alloc_fresh(class, gfp_for_node(gfp & ~__GFP_RECLAIM, node) |
+							    __GFP_THISNODE);
+		if (object)
+			return object;
+	}
+	return alloc_fresh(class, gfp);
+}
+
+void *mcentral_alloc(struct span_class *class, gfp_t gfp)
+{
+	void *object = alloc_by_nodes(class, gfp);
+
+	if (object)
+		(void)atomic_fetch_add(&allocs, 1);
+	return object;
 }

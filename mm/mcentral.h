@@ -1,14 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Central lists: spans that no CPU owns, one set of lists per class and node.
+ * Central lists: spans that no CPU owns, one set of lists per class, node and window.
  *
  * A span comes here when its CPU has too many, is drained or stops. Frees of
  * objects in it take the lock; whoever needs a span of the class takes one.
+ * Requests for a window or node of their own are served from here, object by
+ * object, by spans that stay: so they never mix with what CPUs cache.
+ *
+ *	             swept half      unswept half
+ *	partial	    [ 1 taken ]      [ 2 swept, then taken           ]
+ *	full	    [         ]      [ 3 swept: taken if that freed  ]
+ *
+ * The halves are for a collector. Which is which depends on a generation; when a
+ * cycle ends, mcentral_next_generation() makes all that lies here unswept without a
+ * walk. From then on a span is swept (class->sweep) before anything of it is
+ * handed out: in this order, and by one request at most MCENTRAL_BUDGET spans; a
+ * request that found none makes a fresh span (4), after which its caller takes
+ * from that (5). Without a collector the generation stays, and all is swept.
+ *
+ * The steps are those of Go's mcentral (runtime/mcentral.go, cacheSpan()).
  */
 #ifndef MM_MCENTRAL_H
 #define MM_MCENTRAL_H
 
 #include "mm/span.h"
+
+/* Spans that one request sweeps in vain at most: so it wastes about 1 % of space, not time. */
+#define MCENTRAL_BUDGET 100
 
 /** mcentral_of() - the lists a span belongs to. */
 struct mcentral *mcentral_of(const struct span *span);
@@ -29,11 +47,32 @@ bool mcentral_put(struct span *span, struct met *met);
 struct span *mcentral_take(struct span_class *class, unsigned cpu);
 
 /**
+ * mcentral_alloc() - one object, where @gfp says: window, node (numa.h), that node only.
+ *
+ * Any context, not pinned. Return: NULL if there is no memory; an NMI may get that for less.
+ */
+void *mcentral_alloc(struct span_class *class, gfp_t gfp);
+
+/** mcentral_allocs() - objects that mcentral_alloc() ever gave. */
+uint64_t mcentral_allocs(void);
+
+/**
  * mcentral_settle() - fold in what was freed from afar in a claimed span.
  *
  * Any context but NMI. Return: false if a CPU owns it by now: then nothing was done. Otherwise the
  * claim is gone, and the span perhaps too.
  */
 bool mcentral_settle(struct span *span, struct met *met);
+
+/**
+ * mcentral_next_generation() - what is swept is unswept from now on, in all classes.
+ *
+ * Nothing unswept is left by then, and CPUs have been drained since the marks were
+ * made, so that only what is here wants sweeping.
+ */
+void mcentral_next_generation(void);
+
+/** mcentral_swept() - which half is the swept one now: 0 or 1. */
+unsigned mcentral_swept(void);
 
 #endif

@@ -200,18 +200,26 @@ bool memmap_is_ram(const struct memmap *map, phys_addr_t base, uint64_t size)
 	return true;
 }
 
-/* May metadata go to [base, base + size), which lies in one chunk and one free range? */
-static bool good_for_metadata(const struct memmap *map, phys_addr_t base, uint64_t size)
+/* The highest place for metadata in [from, end), which lies in one chunk and one free range. */
+static bool place_in_chunk(const struct memmap *map, phys_addr_t from, phys_addr_t end,
+			   uint64_t size, phys_addr_t *base)
 {
-	const struct chunk *chunk = chunk_find(&map->index, base);
-	unsigned owner;
+	const struct chunk *chunk = chunk_find(&map->index, from);
+	phys_addr_t start = round_down(from, CHUNK_SIZE);
+	unsigned owner, frame;
 
-	if (!chunk)
-		return true;
+	if (!chunk) {
+		*base = round_down(end, size) - size;
+		return round_down(end, size) >= from + size;
+	}
 	owner = atomic_load_relaxed(&chunk->owner);
-	return (owner == CHUNK_FREE || owner == CHUNK_BOOT) && !atomic_load_relaxed(&chunk->busy) &&
-	       chunk_states_within(chunk, frame_in_chunk(base), (unsigned)(size >> FRAME_SHIFT),
-				   1U << MEM_RESERVED);
+	if ((owner != CHUNK_FREE && owner != CHUNK_BOOT) || atomic_load_relaxed(&chunk->busy))
+		return false;
+	frame = chunk_last_in_state(chunk, frame_in_chunk(from),
+				    (unsigned)((end - start) >> FRAME_SHIFT),
+				    (unsigned)(size >> FRAME_SHIFT), MEM_RESERVED);
+	*base = start + ((phys_addr_t)frame << FRAME_SHIFT);
+	return frame < CHUNK_FRAMES;
 }
 
 void memmap_top_again(struct memmap *map, unsigned node, phys_addr_t top)
@@ -222,49 +230,60 @@ void memmap_top_again(struct memmap *map, unsigned node, phys_addr_t top)
 	spin_unlock_irqrestore(&map->change_lock, flags);
 }
 
-static bool top_of_range(const struct memmap *map, const struct ram_range *r, phys_addr_t top,
-			 uint64_t size, phys_addr_t *base)
+/* The highest range that starts below @top; NULL if there is none. */
+static const struct ram_range *range_below(const struct ram_table *table, phys_addr_t top)
 {
-	phys_addr_t end = round_down(MIN(r->base + r->size, top), size);
+	size_t i = search(table, top - 1, table->n);
 
-	for (; end >= size && end - size >= r->base; end -= size) {
-		*base = end - size;
-		if (good_for_metadata(map, *base, size))
-			return true;
-	}
-	return false;
+	if (i < table->n && table->range[i].base < top)
+		return &table->range[i];
+	return i ? &table->range[i - 1] : NULL;
 }
 
-/* Above what must be left alone, then below. */
-static bool top_apart(const struct memmap *map, const struct ram_range *r, phys_addr_t top,
-		      uint64_t size, phys_addr_t apart_lo, phys_addr_t apart_hi, phys_addr_t *base)
+/*
+ * Look at what lies below @top in one range and one chunk, outside of [apart_lo,
+ * apart_hi). Return: was a place found? @top: where that is, or where to go on; 0:
+ * nowhere.
+ */
+static bool look_below(const struct memmap *map, unsigned node, uint64_t size, phys_addr_t apart_lo,
+		       phys_addr_t apart_hi, phys_addr_t *top)
 {
-	struct ram_range above = *r;
+	const struct ram_range *r = range_below(map->table, *top);
+	phys_addr_t end, from, base;
+	bool found;
 
-	if (apart_lo >= r->base + r->size || apart_hi <= r->base)
-		return top_of_range(map, r, top, size, base);
-	above.base = apart_hi;
-	above.size = MAX(r->base + r->size, apart_hi) - apart_hi;
-	return top_of_range(map, &above, top, size, base) ||
-	       top_of_range(map, r, MIN(top, apart_lo), size, base);
+	if (!r || r->node != node || r->use != MEM_USE_FREE || r->arrived) {
+		*top = r ? r->base : 0;
+		return false;
+	}
+	end = MIN(*top, r->base + r->size);
+	from = MAX(r->base, round_down(end - 1, CHUNK_SIZE));
+	if (end > apart_lo && end <= apart_hi) {
+		*top = apart_lo;
+		return false;
+	}
+	if (end > apart_hi)
+		from = MAX(from, apart_hi);
+	found = place_in_chunk(map, from, end, size, &base);
+	*top = found ? base : from;
+	return found;
 }
 
 bool memmap_top_reserved(struct memmap *map, unsigned node, uint64_t size, phys_addr_t apart_lo,
 			 phys_addr_t apart_hi, phys_addr_t *base)
 {
-	unsigned long flags = spin_lock_irqsave(&map->change_lock);
-	const struct ram_table *table = map->table;
-	bool found = false;
+	bool found = false, more = true;
 
-	for (size_t i = table->n; i-- > 0 && !found;) {
-		const struct ram_range *r = &table->range[i];
+	while (!found && more) {
+		unsigned long flags = spin_lock_irqsave(&map->change_lock);
 
-		if (r->node == node && r->use == MEM_USE_FREE && !r->arrived)
-			found = top_apart(map, r, map->meta_top[node], size, apart_lo, apart_hi,
-					  base);
+		more = map->meta_top[node];
+		if (more)
+			found = look_below(map, node, size, apart_lo, apart_hi,
+					   &map->meta_top[node]);
+		*base = map->meta_top[node];
+		spin_unlock_irqrestore(&map->change_lock, flags);
 	}
-	map->meta_top[node] = found ? *base : 0;
-	spin_unlock_irqrestore(&map->change_lock, flags);
 	return found;
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* Frames that the upper floors take for themselves; see metaframe.h. */
 #include "lib/atomic.h"
+#include "mm/fault.h"
 #include "mm/metaframe.h"
+#include "mm/runsize.h"
 
 static size_t count;
 static struct inner_calls calls;
@@ -18,6 +20,34 @@ void inner_pages_free(void *pages, size_t nframes)
 {
 	free_pages_exact(pages, nframes * FRAME_SIZE);
 	(void)atomic_fetch_add(&calls.frees, 1);
+}
+
+/* What is in use cannot leave: its chunk stays. */
+static struct pageheap *heap_of(uint64_t pfn)
+{
+	return &main_heap[chunk_find(&main_map.index, pfn << FRAME_SHIFT)->node];
+}
+
+bool inner_pages_extend(void *pages, size_t nframes, size_t more, gfp_t gfp)
+{
+	uint64_t pfn = virt_to_phys(pages) >> FRAME_SHIFT;
+	uint64_t limit = PFN_LIMIT;
+
+	if (mm_should_fail(gfp))
+		return false;
+	if (gfp & GFP_DMA)
+		limit = window_end(WINDOW_DMA);
+	else if (gfp & GFP_DMA32)
+		limit = window_end(WINDOW_DMA32);
+	return runsize_extend(heap_of(pfn), pfn, nframes, more, limit,
+			      !(gfp & (__GFP_HIGH | __GFP_NOFAIL | GFP_DMA | GFP_DMA32)));
+}
+
+bool inner_pages_trim(void *pages, size_t nframes, size_t keep)
+{
+	uint64_t pfn = virt_to_phys(pages) >> FRAME_SHIFT;
+
+	return runsize_trim(heap_of(pfn), pfn, nframes, keep);
 }
 
 struct inner_calls inner_calls(void)

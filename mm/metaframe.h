@@ -9,6 +9,14 @@
 
 #include <spanheap/page.h>
 
+/**
+ * page_reclaim_more - set by the floors above: give free frames back that their caches keep.
+ *
+ * Called before an allocation fails that may wait, in a task, with nothing pinned
+ * or locked. Return: were there any?
+ */
+extern bool (*page_reclaim_more)(void);
+
 /** metaframe_alloc() - one frame, not zeroed; or NULL. Any context. */
 void *metaframe_alloc(void);
 
@@ -26,6 +34,16 @@ size_t metaframe_count(void);
 void *inner_pages_alloc(size_t nframes, size_t align, gfp_t gfp);
 
 void inner_pages_free(void *pages, size_t nframes);
+
+/**
+ * inner_pages_extend() - make @more frames behind such a run part of it, if they are free.
+ *
+ * The caller holds the run. @gfp: as for a fresh one. Any context.
+ */
+bool inner_pages_extend(void *pages, size_t nframes, size_t more, gfp_t gfp);
+
+/** inner_pages_trim() - give all but the first @keep frames back; false in an NMI at times. */
+bool inner_pages_trim(void *pages, size_t nframes, size_t keep);
 
 /** struct inner_calls - allocations and frees of all of the above. */
 struct inner_calls {

@@ -3,7 +3,10 @@
 #ifndef MM_NUMA_H
 #define MM_NUMA_H
 
+#include <spanheap/gfp.h>
 #include <spanheap/port.h>
+
+#include "lib/bits.h"
 
 /**
  * struct node_order - nodes that have memory, nearest first.
@@ -32,5 +35,27 @@ unsigned numa_distance(unsigned a, unsigned b);
 
 /** numa_node_of() - of a CPU. Any context. */
 unsigned numa_node_of(unsigned cpu);
+
+/* Inside mm/ the wanted node goes with the flags, above them; without it the running CPU's. */
+#define GFP_NODE_SHIFT 24
+static_assert(GFP_ALL_FLAGS < 1U << GFP_NODE_SHIFT && PORT_MAX_NODES < 255, "there is room");
+
+/** gfp_for_node() - flags that ask for @node. */
+static inline gfp_t gfp_for_node(gfp_t gfp, unsigned node)
+{
+	return (gfp & GFP_ALL_FLAGS) | (node + 1) << GFP_NODE_SHIFT;
+}
+
+/** gfp_has_node() - do they ask for one? */
+static inline bool gfp_has_node(gfp_t gfp)
+{
+	return (gfp >> GFP_NODE_SHIFT) - 1 < PORT_MAX_NODES;
+}
+
+/** gfp_node() - the node to start from. */
+static inline unsigned gfp_node(gfp_t gfp)
+{
+	return gfp_has_node(gfp) ? (gfp >> GFP_NODE_SHIFT) - 1 : numa_node_of(port_cpu());
+}
 
 #endif

@@ -20,6 +20,7 @@
 #include "mm/log.h"
 #include "mm/mcache.h"
 #include "mm/mcentral.h"
+#include "mm/medium.h"
 #include "mm/object_check.h"
 #include "mm/tiny.h"
 
@@ -27,7 +28,7 @@
 
 /* What both walks count. */
 struct tally {
-	uint64_t listed, central_partial, central_full, in_inbox, windows, stacked;
+	uint64_t listed, central_partial, central_full, in_inbox, windows, stacked, medium;
 	uint64_t spare_bytes[PORT_MAX_CPUS];
 };
 
@@ -73,8 +74,11 @@ static void check_entries(struct check *check, struct span *span)
 
 static void check_large(struct check *check, struct span *span)
 {
-	if (span->cpu != SPAN_LARGE || span->magic || span->nobjs != 1 || span->used[0] != 1 ||
-	    !span->inbox_next)
+	bool waits = span->cpu == SPAN_NOBODY;
+
+	check->said.medium += waits;
+	if ((span->cpu != SPAN_LARGE && !waits) || span->magic || span->nobjs != 1 ||
+	    span->used[0] != 1 || !span->inbox_next)
 		fault(check, span, "not as a large object is");
 }
 
@@ -193,17 +197,30 @@ static void check_window(struct check *check, const struct window *window, uint3
 		fault(check, span, "not in the window that has it");
 }
 
+/* Both lists of a half; what is in them knows the half and belongs to these lists. */
+static void check_central(struct check *check, const struct span_class *class,
+			  const struct mcentral *central, unsigned half)
+{
+	const struct span_list *list[] = { &central->partial[half], &central->full[half] };
+
+	check->found.central_partial +=
+		check_list(check, list[0], class, CENTRAL_PARTIAL, SPAN_CENTRAL);
+	check->found.central_full += check_list(check, list[1], class, CENTRAL_FULL, SPAN_CENTRAL);
+	for (unsigned i = 0; i < 2; i++)
+		for (const struct span *span = list[i]->first; span; span = span->next)
+			if (mcentral_of(span) != central ||
+			    !!(span->fresh & SPAN_HALF) != half)
+				fault(check, span, "in the lists of another place or half");
+}
+
 static void check_class(struct span_class *class, void *arg)
 {
 	struct check *check = arg;
 
-	for (unsigned node = 0; node < PORT_MAX_NODES; node++) {
-		struct mcentral *central = &class->central[node];
+	for (unsigned i = 0; i < PORT_MAX_NODES * MEM_WINDOWS * 2; i++) {
+		unsigned node = i / 2 / MEM_WINDOWS, window = i / 2 % MEM_WINDOWS;
 
-		check->found.central_partial +=
-			check_list(check, &central->partial, class, CENTRAL_PARTIAL, SPAN_CENTRAL);
-		check->found.central_full +=
-			check_list(check, &central->full, class, CENTRAL_FULL, SPAN_CENTRAL);
+		check_central(check, class, &class->central[node][window], i % 2);
 	}
 	for (unsigned cpu = 0; class->cpu && cpu < PORT_MAX_CPUS; cpu++) {
 		const struct class_cpu *own = class->cpu[cpu];
@@ -275,6 +292,15 @@ static void count_spans(struct span_class *class, void *arg)
 	*(uint64_t *)arg += atomic_load_relaxed(&class->nspans);
 }
 
+static void check_medium(struct span *span, void *arg)
+{
+	struct check *check = arg;
+
+	check->found.medium++;
+	if (span->class || span->cpu != SPAN_NOBODY || pagemap_find(span->base) != span)
+		fault(check, span, "waits as a medium run, but is none");
+}
+
 unsigned object_check(void)
 {
 	struct check check = { 0 };
@@ -291,6 +317,7 @@ unsigned object_check(void)
 	kmem_cache_for_each_class(check_class, &check);
 	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
 		check_cpu(&check, cpu);
+	medium_for_each(check_medium, &check);
 
 	differ(&check, "spans counted by their classes", nspans, check.nspans);
 	differ(&check, "spans say they are listed", check.said.listed, check.found.listed);
@@ -300,6 +327,7 @@ unsigned object_check(void)
 	       check.found.central_full);
 	differ(&check, "spans say they are in an inbox", check.said.in_inbox, check.found.in_inbox);
 	differ(&check, "spans say they are in a window", check.said.windows, check.found.windows);
+	differ(&check, "runs say they are free", check.said.medium, check.found.medium);
 	differ(&check, "marks of objects on a stack", check.said.stacked, check.found.stacked);
 	return check.bad;
 }

@@ -7,7 +7,8 @@
  *	page heaps	all else: the nodes from the nearest; in each the highest
  *			window first, so that low addresses last for those who can
  *			use no others; then a run that lies across windows
- *	caches again	what they hold goes back before an allocation fails
+ *	caches again	what they hold goes back before an allocation fails, and what
+ *			the floors above keep
  *	reclaim		whoever can free something is asked (pressure.h)
  *
  * Everything but the hot path is an injection point (mm/fault.h); while failures
@@ -18,6 +19,7 @@
 #include "lib/string.h"
 #include "mm/fault.h"
 #include "mm/log.h"
+#include "mm/metaframe.h"
 #include "mm/misuse.h"
 #include "mm/numa.h"
 #include "mm/pagecache.h"
@@ -28,6 +30,7 @@
 #define CHUNK_ORDER (CHUNK_SHIFT - FRAME_SHIFT)
 
 static uint64_t failed_calls;
+bool (*page_reclaim_more)(void);
 
 uint64_t page_failed_calls(void)
 {
@@ -105,7 +108,8 @@ static void limit_window(struct run_wanted *want, gfp_t gfp)
 /* Is this for a cache of this CPU: any frames will do? */
 static bool may_use_cache(const struct run_wanted *want, gfp_t gfp)
 {
-	if (gfp & (GFP_DMA | GFP_DMA32 | __GFP_THISNODE) || want->lo || want->hi < PFN_LIMIT)
+	if (gfp & (GFP_DMA | GFP_DMA32 | __GFP_THISNODE) || gfp_has_node(gfp) || want->lo ||
+	    want->hi < PFN_LIMIT)
 		return false;
 	/* Of long runs the heap may know that they are zero; caches do not. */
 	return want->n <= PAGECACHE_RUN_MAX || !(gfp & __GFP_ZERO);
@@ -126,7 +130,7 @@ static void *try_places(struct run_wanted *want, gfp_t gfp, bool *zero)
 			return addr;
 	}
 	limit_window(want, gfp);
-	pfn = alloc_on_nodes(numa_node_of(port_cpu()), want, gfp, zero);
+	pfn = alloc_on_nodes(gfp_node(gfp), want, gfp, zero);
 	return pfn == PFN_NONE ? NULL : phys_to_virt(pfn << FRAME_SHIFT);
 }
 
@@ -139,12 +143,22 @@ static void *try_once(struct run_wanted *want, gfp_t gfp, bool *zero)
 	return addr;
 }
 
+/* What the floors above give back may end in the caches of frames. */
+static bool reclaim_caches(gfp_t gfp)
+{
+	bool may_wait = gfp & __GFP_RECLAIM;
+	bool any = may_wait && port_context() == MM_TASK && page_reclaim_more &&
+		   page_reclaim_more();
+
+	return pagecache_reclaim(may_wait) || any;
+}
+
 static void *find_run(struct run_wanted *want, gfp_t gfp, bool *zero)
 {
 	void *addr = try_once(want, gfp, zero);
 	unsigned tries = 0;
 
-	if (unlikely(!addr) && pagecache_reclaim(gfp & __GFP_RECLAIM))
+	if (unlikely(!addr) && reclaim_caches(gfp))
 		addr = try_once(want, gfp, zero);
 	while (unlikely(!addr) && pressure_reclaim(want->n << FRAME_SHIFT, gfp, &tries))
 		addr = try_once(want, gfp, zero);

@@ -8,8 +8,8 @@
 #include "mm/log.h"
 #include "mm/pagecache.h"
 
-#define HOLD_WORDS 16 /* in one refill */
-#define BULK_WORDS 8 /* in one hold of the heap's lock */
+/* Given back in one hold of the heap's lock: each may mean another summary. */
+#define BULK_WORDS HEAP_TOUCHED
 
 /* Where there is nothing yet: all of its frames are held, so that no check passes. */
 static struct frame_word nothing = { ~0ULL, ~0ULL };
@@ -20,12 +20,13 @@ static void forget_places(struct pagecache *cache)
 		*slot = (struct held_frame){ .word = &nothing };
 	cache->last_key = PAGECACHE_NO_KEY;
 	cache->last_word = &nothing;
+	hold_leave_home(&cache->home);
 	if (!cache->run.frames)
 		cache->run = (struct held_word){ .word = &nothing };
 }
 
-void pagecache_init(struct pagecache *cache, struct pageheap *heap, struct held_frame *slots,
-		    unsigned nslots)
+void pagecache_init(struct pagecache *cache, struct pageheap *heap, unsigned number,
+		    struct held_frame *slots, unsigned nslots)
 {
 	*cache = (struct pagecache){
 		.top = slots,
@@ -36,6 +37,7 @@ void pagecache_init(struct pagecache *cache, struct pageheap *heap, struct held_
 		.heap = heap,
 		.index = &heap->map->index,
 		.node = heap->node,
+		.home.mark = (uint8_t)(CHUNK_HOME + number % (UINT8_MAX - CHUNK_HOME)),
 	};
 	forget_places(cache);
 }
@@ -62,26 +64,30 @@ static unsigned batch_of(const struct pagecache *cache)
 	return (unsigned)(cache->limit - cache->bottom + 1) / 2;
 }
 
-/* Frames of some words into the empty slots, so that the lowest is on top. */
+/*
+ * Frames of some words into the empty slots, the lowest on top; but those below
+ * all whose free has to look at another word, which are first in theirs.
+ */
 static void fill_slots(struct pagecache *cache, const struct held_word *words, unsigned nwords)
 {
-	struct held_frame *slot = cache->bottom;
-	unsigned n = 0;
+	struct held_frame *first = cache->bottom, *slot = first;
 
-	for (unsigned i = 0; i < nwords; i++)
-		n += popcount64(words[i].frames);
-	cpu_local_add(&cache->taken, n);
-	slot += n;
+	for (unsigned i = 0; i < nwords; i++) {
+		slot += popcount64(words[i].frames);
+		if (words[i].frames & 1)
+			*first++ = (struct held_frame){ words[i].addr, words[i].word };
+	}
+	cpu_local_add(&cache->taken, (uint64_t)(slot - cache->bottom));
 	atomic_store_relaxed(&cache->top, slot);
 	for (unsigned i = 0; i < nwords; i++) {
 		struct frame_word *word = words[i].word;
 		char *addr = words[i].addr;
 
-		for (uint64_t frames = words[i].frames; frames;) {
-			unsigned first = (unsigned)__builtin_ctzll(frames);
-			unsigned end = first + ctz64(~(frames >> first));
+		for (uint64_t frames = words[i].frames & ~1ULL; frames;) {
+			unsigned from = (unsigned)__builtin_ctzll(frames);
+			unsigned end = from + ctz64(~(frames >> from));
 
-			for (unsigned f = first; f < end; f++)
+			for (unsigned f = from; f < end; f++)
 				*--slot = (struct held_frame){ addr + f * FRAME_SIZE, word };
 			frames &= ~mask_low(end);
 		}
@@ -103,7 +109,8 @@ static unsigned hold_in_windows(struct pagecache *cache, uint64_t n, bool boot_o
 		};
 		unsigned got = pageheap_is_dry(cache->heap, w)
 				       ? 0
-				       : pageheap_hold(cache->heap, &want, words, nwords);
+				       : pageheap_hold(cache->heap, &cache->home, &want, words,
+						       nwords);
 
 		if (got)
 			return got;
@@ -124,7 +131,7 @@ static unsigned hold_frames(struct pagecache *cache, uint64_t n, struct held_wor
 
 static void *alloc_frame(struct pagecache *cache)
 {
-	struct held_word words[HOLD_WORDS];
+	struct held_word words[CHUNK_WORDS];
 	unsigned n;
 
 	if (cache->top > cache->bottom)
@@ -152,28 +159,45 @@ static __attribute__((noinline)) bool spill(struct pagecache *cache)
 	return true;
 }
 
-static bool is_single(const struct pagecache *cache, const struct frame_word *word, uint64_t pfn)
+/* Is the frame before a word's first one no inner one? Nearly always it is near in memory. */
+static bool first_starts_run(const struct pagecache *cache, const struct frame_word *word,
+			     uint64_t pfn)
 {
-	if (pfn % 64)
-		return word_singles(word) >> pfn % 64 & 1;
-	return (atomic_load_relaxed(&word->end) & 1) && pageheap_starts_run(cache->heap, pfn);
+	const struct chunk *chunk = (const struct chunk *)word;
+
+	if (pfn % CHUNK_FRAMES)
+		return word_edges(word - 1) >> 63;
+	if (pfn % (ARENA_SIZE >> FRAME_SHIFT))
+		return word_edges(&chunk[-1].word[CHUNK_WORDS - 1]) >> 63;
+	return pageheap_starts_run(cache->heap, pfn);
+}
+
+static bool is_first_single(const struct pagecache *cache, const struct frame_word *word,
+			    const void *addr)
+{
+	return atomic_load_relaxed(&word->end) & 1 &&
+	       first_starts_run(cache, word, virt_to_phys(addr) >> FRAME_SHIFT);
 }
 
 bool pagecache_free_frame(struct pagecache *cache, void *addr)
 {
-	struct held_frame *top;
+	uintptr_t frame = pagecache_frame(addr);
+	struct held_frame *top = cache->top;
 
-	if (cache->top >= cache->limit && (cache->limit == cache->bottom || !spill(cache)))
+	/* Slots without a place have no address. */
+	if (!addr)
 		return false;
-	if (!pagecache_find(cache, addr))
-		return false;
-	top = cache->top;
-	*top = (struct held_frame){ addr, cache->last_word };
-	if (pagecache_frame(addr) % 64)
-		return pagecache_put_frame(cache, top, pagecache_frame(addr));
-	/* Of a word's first frame the word does not tell enough. */
-	if (!is_single(cache, top->word, virt_to_phys(addr) >> FRAME_SHIFT) ||
-	    !word_claim(top->word, 0))
+	if (top->addr != addr) {
+		if (top >= cache->limit && (cache->limit == cache->bottom || !spill(cache)))
+			return false;
+		if (frame >> 6 != cache->last_key && !pagecache_find(cache, addr))
+			return false;
+		top = cache->top;
+		*top = (struct held_frame){ addr, cache->last_word };
+	}
+	if (frame % 64)
+		return pagecache_put_frame(cache, top, frame);
+	if (!is_first_single(cache, top->word, addr) || !word_claim(top->word, 0))
 		return false;
 	atomic_store_relaxed(&cache->top, top + 1);
 	cpu_local_add(&cache->frees, 1);
@@ -222,7 +246,7 @@ static bool refill_in_windows(struct pagecache *cache, unsigned n, unsigned alig
 		};
 
 		if (pageheap_is_dry(cache->heap, w) ||
-		    !pageheap_hold_run(cache->heap, &want, &fresh))
+		    !pageheap_hold_run(cache->heap, &cache->home, &want, &fresh))
 			continue;
 		if (cache->run.frames && !pageheap_unhold_words(cache->heap, &cache->run, 1)) {
 			pageheap_unhold_words(cache->heap, &fresh, 1);
@@ -340,7 +364,7 @@ static size_t pop_many(struct pagecache *cache, size_t n, void **pages)
 /* Whole words on their way from the heap to the caller. */
 static size_t pass_words(struct pagecache *cache, size_t n, void **pages)
 {
-	struct held_word words[BULK_WORDS];
+	struct held_word words[CHUNK_WORDS];
 	unsigned nwords = hold_frames(cache, n, words, ARRAY_SIZE(words));
 	size_t done = 0;
 
@@ -433,7 +457,8 @@ static bool claim_word(struct pagecache *cache, void *addr, struct held_word *he
 		cache->last_word = word;
 	}
 	if ((word_singles(word) & sure) != sure ||
-	    (held->frames & 1 && !is_single(cache, word, round_down(pfn, 64))))
+	    (held->frames & 1 &&
+	     !is_first_single(cache, word, (char *)addr - (pfn % 64 << FRAME_SHIFT))))
 		return false;
 	held->word = word;
 	held->addr = (char *)addr - (pfn % 64 << FRAME_SHIFT);

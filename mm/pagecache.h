@@ -77,6 +77,7 @@ struct cached_chunk {
  *	than by the calls counted in @frees and by allocations
  * @allocs, @other_frees: calls for runs and chunks, and frames in bulk
  * @heap, @index, @node: where its frames come from
+ * @home: the chunk of it where refills start
  */
 struct pagecache {
 	struct held_frame *top, *floor, *limit;
@@ -93,6 +94,7 @@ struct pagecache {
 	struct pageheap *heap;
 	const struct arena_index *index;
 	unsigned node;
+	struct hold_home home;
 };
 
 /** struct pagecache_haul - all that was in a cache. */
@@ -331,10 +333,11 @@ static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr)
 
 /**
  * pagecache_init() - an instance without frames and without room.
+ * @number: the CPU's, or any other that tells it from those that work beside it
  * @slots: its slots, one more than @nslots
  */
-void pagecache_init(struct pagecache *cache, struct pageheap *heap, struct held_frame *slots,
-		    unsigned nslots);
+void pagecache_init(struct pagecache *cache, struct pageheap *heap, unsigned number,
+		    struct held_frame *slots, unsigned nslots);
 
 /** pagecache_set_room() - how many frames, frames of a run word, and chunks there may be. */
 void pagecache_set_room(struct pagecache *cache, unsigned frames, unsigned run, unsigned chunks);

@@ -2,8 +2,8 @@
 /*
  * The machine's page caches: made for each CPU, found, emptied, counted.
  *
- * Room. All caches together hold at most 1/64 of RAM. The CPUs share that
- * evenly; when one more comes, the others' room shrinks, which each of them sees
+ * Room. All caches together hold at most 1/128 of RAM (retention.h). The CPUs share
+ * that evenly; when one more comes, the others' room shrinks, which each of them sees
  * at its next free. Of a CPU's share, tasks get a quarter for single frames,
  * interrupts an eighth and NMIs a sixteenth, up to what they can use; a run word
  * and whole chunks come out of the rest.
@@ -22,8 +22,8 @@
 #include "mm/metaframe.h"
 #include "mm/numa.h"
 #include "mm/pagecache.h"
+#include "mm/retention.h"
 
-#define SHARE 64	/* of RAM: one in so many frames may be in caches */
 #define IRQ_SLOTS 64
 #define NMI_SLOTS 16
 
@@ -81,7 +81,7 @@ static uint64_t ram_frames(const struct memmap *map)
 /* room_lock is held. */
 static void share_room(void)
 {
-	uint64_t share = ram_frames(&main_map) / SHARE / MAX(ncpus, 1U);
+	uint64_t share = ram_frames(&main_map) / RETENTION_FRAMES / MAX(ncpus, 1U);
 	unsigned task = (unsigned)MIN(share / 4, PAGECACHE_SLOTS);
 	unsigned irq = (unsigned)MIN(share / 8, IRQ_SLOTS);
 	unsigned nmi = (unsigned)MIN(share / 16, NMI_SLOTS);
@@ -104,9 +104,9 @@ static void make_caches(unsigned cpu, struct pageheap *heap)
 	struct cpu_caches *own = records[cpu];
 
 	if (!own->cache[MM_TASK].heap) {
-		pagecache_init(&own->cache[MM_TASK], heap, own->task_slots, PAGECACHE_SLOTS);
-		pagecache_init(&own->cache[MM_IRQ], heap, own->irq_slots, IRQ_SLOTS);
-		pagecache_init(&own->cache[MM_NMI], heap, own->nmi_slots, NMI_SLOTS);
+		pagecache_init(&own->cache[MM_TASK], heap, cpu, own->task_slots, PAGECACHE_SLOTS);
+		pagecache_init(&own->cache[MM_IRQ], heap, cpu, own->irq_slots, IRQ_SLOTS);
+		pagecache_init(&own->cache[MM_NMI], heap, cpu, own->nmi_slots, NMI_SLOTS);
 	}
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
 		atomic_store(&caches[cpu][c], &own->cache[c]);
@@ -178,21 +178,25 @@ void pagecache_exit_cpu(void)
 {
 	struct pagecache_haul haul;
 	unsigned cpu = port_cpu();
+	unsigned long flags;
 
-	/* From here on nothing goes into them any more. */
+	if (!caches[cpu][MM_TASK])
+		return;
 	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
 		struct pagecache *cache = caches[cpu][c];
-		unsigned long flags;
 
-		if (!cache)
-			continue;
+		/* From here on nothing goes into it any more. */
 		flags = port_irq_save();
 		atomic_store(&caches[cpu][c], NULL);
 		port_frame_cache_set((enum mm_context)c, &none);
-		port_irq_restore(flags);
 		pagecache_take_all(cache, &haul);
+		port_irq_restore(flags);
 		pagecache_give_back(&haul);
 	}
+	flags = spin_lock_irqsave(&room_lock);
+	ncpus--;
+	share_room();
+	spin_unlock_irqrestore(&room_lock, flags);
 }
 
 /* ---- Draining ---- */

@@ -123,11 +123,13 @@ static bool take_zero(struct pageheap *heap, const struct piece *p)
 		if (!pageheap_split_zero(heap, chunk, p->pfn))
 			return true;
 	}
-	for (unsigned at = p->first; at < p->first + p->n; at++) {
-		uint64_t *word = &chunk->side->zero[at / 64];
+	for (unsigned at = p->first, stop; at < p->first + p->n; at = stop) {
+		uint64_t *word = &chunk->side->zero[at / 64], part;
 
-		zero = zero && (*word >> at % 64 & 1);
-		*word &= ~(1ULL << at % 64);
+		stop = MIN(p->first + p->n, (unsigned)round_down(at, 64) + 64);
+		part = mask_range(at % 64, stop - at);
+		zero = zero && !(part & ~*word);
+		*word &= ~part;
 	}
 	return zero;
 }
@@ -137,7 +139,13 @@ static bool is_whole_chunk(uint64_t pfn, uint64_t n)
 	return n == CHUNK_FRAMES && pfn % CHUNK_FRAMES == 0;
 }
 
-static bool take_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
+void pageheap_mark_whole(struct pageheap *heap, uint64_t pfn, uint64_t n, uint8_t whole)
+{
+	if (is_whole_chunk(pfn, n))
+		atomic_store(&chunk_find(&heap->map->index, pfn << FRAME_SHIFT)->whole, whole);
+}
+
+bool pageheap_take_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
 	uint64_t end = pfn + n;
 	bool zero = true;
@@ -145,16 +153,13 @@ static bool take_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
 	for_each_piece(p, heap, pfn, end) {
 		zero &= take_zero(heap, &p);
 		chunk_take(p.chunk, p.first, p.n, p.pfn + p.n == end);
-		if (is_whole_chunk(pfn, n))
-			atomic_store(&p.chunk->whole, CHUNK_WHOLE_USED);
 		pageheap_touch(heap, p.chunk, p.pfn);
 	}
 	pageheap_count_free(heap, pfn, n, -1);
-	heap->allocs++;
 	return zero;
 }
 
-static void put_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
+void pageheap_put_run(struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
 	uint64_t end = pfn + n;
 
@@ -208,7 +213,7 @@ uint64_t pageheap_search(struct pageheap *heap, const struct run_wanted *want)
 }
 
 /* Would this run leave less than what is kept for others? */
-static bool eats_reserve(const struct pageheap *heap, uint64_t pfn, uint64_t n)
+bool pageheap_eats_reserve(const struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
 	for (uint64_t end = pfn + n, stop; pfn < end; pfn = stop) {
 		enum mem_window w = window_of(pfn);
@@ -306,7 +311,7 @@ static void settle(struct pageheap *heap)
 		next = run->next;
 		unmark_deferred(chunk_find(&heap->map->index, pfn << FRAME_SHIFT),
 				(unsigned)(pfn % CHUNK_FRAMES), n);
-		put_run(heap, pfn, n);
+		pageheap_put_run(heap, pfn, n);
 		heap->frees++;
 	}
 }
@@ -338,10 +343,13 @@ static uint64_t try_alloc(struct pageheap *heap, const struct run_wanted *want, 
 	if (!pageheap_lock(heap, &flags))
 		return PFN_NONE;
 	pfn = pageheap_search(heap, want);
-	if (pfn != PFN_NONE && want->keep_floor && eats_reserve(heap, pfn, want->n))
+	if (pfn != PFN_NONE && want->keep_floor && pageheap_eats_reserve(heap, pfn, want->n))
 		pfn = PFN_NONE;
-	if (pfn != PFN_NONE)
-		*zero = take_run(heap, pfn, want->n);
+	if (pfn != PFN_NONE) {
+		*zero = pageheap_take_run(heap, pfn, want->n);
+		pageheap_mark_whole(heap, pfn, want->n, CHUNK_WHOLE_USED);
+		heap->allocs++;
+	}
 	spin_unlock_irqrestore(&heap->lock, flags);
 	return pfn;
 }
@@ -373,6 +381,7 @@ void pageheap_add(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsi
 	heap->frames += n;
 	pageheap_count_free(heap, pfn, n, 1);
 	pageheap_lower_hints(heap, pfn, n);
+	heap->next_home = MIN(heap->next_home, pfn);
 	spin_unlock_irqrestore(&heap->lock, flags);
 }
 
@@ -575,7 +584,7 @@ int pageheap_free(struct pageheap *heap, uint64_t pfn, uint64_t n)
 	if (bad < 0 && !claim_free(chunk_find(&heap->map->index, pfn << FRAME_SHIFT), pfn, n))
 		bad = MM_PAGE_DOUBLE_FREE;
 	if (bad < 0) {
-		put_run(heap, pfn, n);
+		pageheap_put_run(heap, pfn, n);
 		heap->frees++;
 	}
 	spin_unlock_irqrestore(&heap->lock, flags);
@@ -587,7 +596,7 @@ void pageheap_free_chunk(struct pageheap *heap, struct chunk *chunk, uint64_t pf
 	unsigned long flags = spin_lock_irqsave(&heap->lock);
 
 	atomic_store(&chunk->whole, CHUNK_NOT_WHOLE);
-	put_run(heap, pfn, CHUNK_FRAMES);
+	pageheap_put_run(heap, pfn, CHUNK_FRAMES);
 	spin_unlock_irqrestore(&heap->lock, flags);
 }
 

@@ -30,7 +30,7 @@
 #include "mm/sumtree.h"
 
 #define PFN_NONE (~0ULL)
-#define HEAP_TOUCHED 8
+#define HEAP_TOUCHED 4
 
 /** enum mem_window - address ranges that are kept for those who need them. */
 enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };
@@ -42,6 +42,7 @@ enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };
  * @hint: by window: no free frame of it lies below
  * @cursor: by window and by whether the memory arrived at run time: growth
  *	found nothing below
+ * @next_home: where to look for a CPU's home once many low ones are taken; pagehold.c
  * @grown_at: map->returned when the cursors last started from the bottom
  * @frames: frames the heap has been given
  * @frames_free: of them, free in the tree; the rest is used or held
@@ -59,6 +60,7 @@ struct pageheap {
 	struct sumtree tree;
 	uint64_t hint[MEM_WINDOWS];
 	uint64_t cursor[MEM_WINDOWS][2];
+	uint64_t next_home;
 	uint64_t grown_at;
 	uint64_t frames, frames_free;
 	uint64_t window_free[MEM_WINDOWS];
@@ -183,6 +185,18 @@ static inline bool pageheap_is_dry(const struct pageheap *heap, enum mem_window 
 	       atomic_load_relaxed(&heap->grown_at) == atomic_load_relaxed(&heap->map->returned) &&
 	       !atomic_load_relaxed(&heap->deferred);
 }
+
+/** pageheap_take_run() - free frames become a used run. Return: are all known to be zero? */
+bool pageheap_take_run(struct pageheap *heap, uint64_t pfn, uint64_t n);
+
+/** pageheap_put_run() - used frames to the end of their run become free. */
+void pageheap_put_run(struct pageheap *heap, uint64_t pfn, uint64_t n);
+
+/** pageheap_mark_whole() - set what a chunk's @whole is, if the run is exactly a chunk. */
+void pageheap_mark_whole(struct pageheap *heap, uint64_t pfn, uint64_t n, uint8_t whole);
+
+/** pageheap_eats_reserve() - would taking this run leave less than what is kept for others? */
+bool pageheap_eats_reserve(const struct pageheap *heap, uint64_t pfn, uint64_t n);
 
 /** pageheap_settle() - free what NMIs have left behind. Any context but NMI. */
 void pageheap_settle(struct pageheap *heap);

@@ -12,6 +12,9 @@
 #define GATHER 32
 #define GATHER_FULL 24
 
+/* So many homes of others are passed by before frames are taken there. */
+#define HOME_TRIES 16
+
 struct gather {
 	struct held_word word[GATHER];
 	unsigned n;
@@ -66,11 +69,114 @@ static uint64_t frames_to_have(const struct pageheap *heap, const struct run_wan
 	return heap->window_free[w] > floor ? MIN(want->n, heap->window_free[w] - floor) : 0;
 }
 
+static bool is_home(const struct hold_home *home)
+{
+	return home->chunk && atomic_load_relaxed(&home->chunk->whole) == home->mark;
+}
+
+static void move_home(struct hold_home *home, struct chunk *chunk, uint64_t pfn)
+{
+	if (home->chunk == chunk && is_home(home))
+		return;
+	hold_leave_home(home);
+	/* With a free frame in it it is no used or cached run, nor becomes one meanwhile. */
+	atomic_store(&chunk->whole, home->mark);
+	home->chunk = chunk;
+	home->pfn = round_down(pfn, CHUNK_FRAMES);
+}
+
+/*
+ * The lowest run that is in nobody else's home. Where many CPUs have theirs the
+ * second half of the tries goes on where such a search last ended. @share: the
+ * lowest of all if there is none; likewise after the last try, or the heap would
+ * grow for each refill.
+ */
+static uint64_t search_new_home(struct pageheap *heap, struct hold_home *home,
+				const struct run_wanted *want, bool share)
+{
+	struct run_wanted w = *want;
+	uint64_t first = PFN_NONE;
+
+	for (unsigned tries = 0; tries < HOME_TRIES; tries++) {
+		struct chunk *chunk;
+		uint64_t pfn;
+		uint8_t whole;
+
+		if (tries == HOME_TRIES / 2)
+			w.lo = MAX(w.lo, heap->next_home);
+		pfn = pageheap_search(heap, &w);
+		if (pfn == PFN_NONE) {
+			if (share)
+				heap->next_home = 0;
+			return share ? first : PFN_NONE;
+		}
+		chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
+		whole = atomic_load_relaxed(&chunk->whole);
+		w.lo = round_down(pfn, CHUNK_FRAMES) + CHUNK_FRAMES;
+		if (whole < CHUNK_HOME || whole == home->mark) {
+			if (tries >= HOME_TRIES / 2)
+				heap->next_home = w.lo;
+			move_home(home, chunk, pfn);
+			return pfn;
+		}
+		first = MIN(first, pfn);
+	}
+	heap->next_home = w.lo;
+	return first;
+}
+
+/* The lowest run at home, or as above. */
+static uint64_t search_from_home(struct pageheap *heap, struct hold_home *home,
+				 const struct run_wanted *want, bool share)
+{
+	if (is_home(home) && home->pfn >= want->lo && home->pfn < want->hi) {
+		struct run_wanted w = *want;
+		uint64_t pfn;
+
+		w.lo = home->pfn;
+		w.hi = home->pfn + CHUNK_FRAMES;
+		pfn = pageheap_search(heap, &w);
+		if (pfn != PFN_NONE)
+			return pfn;
+	}
+	return search_new_home(heap, home, want, share);
+}
+
 /* to here */
 
-/* Frames out of the lowest words that have free ones. */
-static unsigned try_hold(struct pageheap *heap, const struct run_wanted *want,
-			 struct held_word *words, unsigned nwords)
+void hold_leave_home(struct hold_home *home)
+{
+	uint8_t mark = home->mark;
+
+	if (home->chunk)
+		atomic_cas(&home->chunk->whole, &mark, CHUNK_NOT_WHOLE);
+	home->chunk = NULL;
+}
+
+/* Free frames of a chunk from @pfn on, the lowest words first. Return: how many words. */
+static unsigned hold_words(struct pageheap *heap, uint64_t pfn, uint64_t left,
+			   struct held_word *words, unsigned nwords)
+{
+	struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
+	uint64_t start = round_down(pfn, CHUNK_FRAMES), end = start + CHUNK_FRAMES;
+	unsigned n = 0;
+
+	for (pfn = round_down(pfn, 64); pfn < end && left && n < nwords; pfn += 64) {
+		uint64_t frames = word_free(&chunk->word[pfn % CHUNK_FRAMES / 64]);
+
+		if (!frames)
+			continue;
+		frames = left < 64 ? lowest_bits(frames, left) : frames;
+		hold_word(heap, chunk, pfn, frames, &words[n++]);
+		left -= popcount64(frames);
+	}
+	pageheap_touch(heap, chunk, start);
+	return n;
+}
+
+/* Frames out of one chunk: so a hold of the lock is bounded, however scattered they are. */
+static unsigned try_hold(struct pageheap *heap, struct hold_home *home, bool share,
+			 const struct run_wanted *want, struct held_word *words, unsigned nwords)
 {
 	struct run_wanted any = {
 		.n = 1,
@@ -79,47 +185,33 @@ static unsigned try_hold(struct pageheap *heap, const struct run_wanted *want,
 		.hi = want->hi,
 		.boot_only = want->boot_only,
 	};
-	uint64_t left, pfn;
+	uint64_t n, pfn;
 	unsigned long flags;
-	unsigned n = 0;
+	unsigned got = 0;
 
 	if (!pageheap_lock(heap, &flags))
 		return 0;
-	left = frames_to_have(heap, want);
-	while (left && n < nwords && (pfn = pageheap_search(heap, &any)) != PFN_NONE) {
-		struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
-		uint64_t start = round_down(pfn, CHUNK_FRAMES);
-
-		for (pfn = round_down(pfn, 64); pfn < start + CHUNK_FRAMES; pfn += 64) {
-			uint64_t frames = word_free(&chunk->word[pfn % CHUNK_FRAMES / 64]);
-
-			if (!frames)
-				continue;
-			if (!left || n == nwords)
-				break;
-			frames = left < 64 ? lowest_bits(frames, left) : frames;
-			hold_word(heap, chunk, pfn, frames, &words[n++]);
-			left -= popcount64(frames);
-		}
-		pageheap_touch(heap, chunk, start);
-	}
+	n = frames_to_have(heap, want);
+	pfn = n ? search_from_home(heap, home, &any, share) : PFN_NONE;
+	if (pfn != PFN_NONE)
+		got = hold_words(heap, pfn, n, words, nwords);
 	spin_unlock_irqrestore(&heap->lock, flags);
-	return n;
+	return got;
 }
 
-unsigned pageheap_hold(struct pageheap *heap, const struct run_wanted *want,
+unsigned pageheap_hold(struct pageheap *heap, struct hold_home *home, const struct run_wanted *want,
 		       struct held_word *words, unsigned nwords)
 {
-	unsigned n = try_hold(heap, want, words, nwords);
+	unsigned n = try_hold(heap, home, false, want, words, nwords);
 
 	while (!n && pageheap_grow(heap, want))
-		n = try_hold(heap, want, words, nwords);
-	return n;
+		n = try_hold(heap, home, false, want, words, nwords);
+	return n ? n : try_hold(heap, home, true, want, words, nwords);
 }
 
 /* Return: the run's place, or PFN_NONE; *word is filled if it lies in one. */
-static uint64_t try_hold_run(struct pageheap *heap, const struct run_wanted *want,
-			     struct held_word *word)
+static uint64_t try_hold_run(struct pageheap *heap, struct hold_home *home, bool share,
+			     const struct run_wanted *want, struct held_word *word)
 {
 	struct run_wanted all = { .n = 64, .lo = want->lo, .keep_floor = want->keep_floor };
 	uint64_t pfn = PFN_NONE;
@@ -129,7 +221,7 @@ static uint64_t try_hold_run(struct pageheap *heap, const struct run_wanted *wan
 	if (!pageheap_lock(heap, &flags))
 		return PFN_NONE;
 	if (frames_to_have(heap, &all) == all.n)
-		pfn = pageheap_search(heap, want);
+		pfn = search_from_home(heap, home, want, share);
 	if (pfn != PFN_NONE && pfn % 64 + want->n <= 64) {
 		struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
 
@@ -140,11 +232,14 @@ static uint64_t try_hold_run(struct pageheap *heap, const struct run_wanted *wan
 	return pfn;
 }
 
-bool pageheap_hold_run(struct pageheap *heap, const struct run_wanted *want, struct held_word *word)
+bool pageheap_hold_run(struct pageheap *heap, struct hold_home *home, const struct run_wanted *want,
+		       struct held_word *word)
 {
-	while (try_hold_run(heap, want, word) == PFN_NONE)
-		if (!pageheap_grow(heap, want))
-			return false;
+	while (try_hold_run(heap, home, false, want, word) == PFN_NONE)
+		if (!pageheap_grow(heap, want)) {
+			try_hold_run(heap, home, true, want, word);
+			break;
+		}
 	return word->frames;
 }
 
@@ -160,19 +255,26 @@ bool pageheap_unhold_words(struct pageheap *heap, const struct held_word *words,
 	return true;
 }
 
+/* An NMI does it in one hold or not at all; others let go of the lock now and then. */
 static bool flush_gathered(struct pageheap *heap, struct gather *g)
 {
+	unsigned at_once = port_context() == MM_NMI ? GATHER : HEAP_TOUCHED, i = 0;
 	unsigned long flags;
 
-	if (!pageheap_lock(heap, &flags))
-		return false;
-	for (unsigned i = 0; i < GATHER; i++) {
-		if (!g->word[i].word)
-			continue;
-		unhold_word(heap, &g->word[i]);
-		g->word[i].word = NULL;
+	while (i < GATHER) {
+		unsigned left = at_once;
+
+		if (!pageheap_lock(heap, &flags))
+			return false;
+		for (; i < GATHER && left; i++) {
+			if (!g->word[i].word)
+				continue;
+			unhold_word(heap, &g->word[i]);
+			g->word[i].word = NULL;
+			left--;
+		}
+		spin_unlock_irqrestore(&heap->lock, flags);
 	}
-	spin_unlock_irqrestore(&heap->lock, flags);
 	g->n = 0;
 	return true;
 }

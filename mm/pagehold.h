@@ -24,15 +24,33 @@ struct held_word {
 };
 
 /**
- * pageheap_hold() - single free frames, the lowest first.
- * @want: n frames of one window; fewer are given if there are no more
+ * struct hold_home - the chunk that a CPU's caches take frames from until it has none.
+ * @chunk, @pfn: NULL if there is none; its first frame
+ * @mark: of the CPU, CHUNK_HOME or above
+ *
+ * So that what one CPU takes and gives does not lie in the same cache lines as
+ * what another does, neither the frames' bits nor, for neighbours, their content.
+ * LLFree reserves a tree of frames for each CPU in the same way.
+ */
+struct hold_home {
+	struct chunk *chunk;
+	uint64_t pfn;
+	uint8_t mark;
+};
+
+/** hold_leave_home() - others may come here. By the CPU whose home it is. */
+void hold_leave_home(struct hold_home *home);
+
+/**
+ * pageheap_hold() - single free frames, at home, else the lowest first.
+ * @want: n frames of one window; fewer are given if a chunk has no more
  * @words: gets them, in ascending order
  * @nwords: its length
  *
  * Contexts as pageheap_alloc(). Return: how many of @words were filled.
  */
-unsigned pageheap_hold(struct pageheap *heap, const struct run_wanted *want,
-		       struct held_word *words, unsigned nwords);
+unsigned pageheap_hold(struct pageheap *heap, struct hold_home *home,
+		       const struct run_wanted *want, struct held_word *words, unsigned nwords);
 
 /**
  * pageheap_hold_run() - all free frames of a word that has the wanted run in it.
@@ -40,8 +58,8 @@ unsigned pageheap_hold(struct pageheap *heap, const struct run_wanted *want,
  * Contexts as pageheap_alloc(). Return: false if there is no run, or the lowest
  * one lies across words.
  */
-bool pageheap_hold_run(struct pageheap *heap, const struct run_wanted *want,
-		       struct held_word *word);
+bool pageheap_hold_run(struct pageheap *heap, struct hold_home *home,
+		       const struct run_wanted *want, struct held_word *word);
 
 /** PAGEHOLD_NMI_MAX - what an NMI may give back in one call. */
 #define PAGEHOLD_NMI_MAX 16

@@ -29,6 +29,7 @@
 #ifndef MM_SPAN_H
 #define MM_SPAN_H
 
+#include "mm/pageheap.h"
 #include "mm/pagemap.h"
 #include "mm/sizeclass.h"
 
@@ -56,13 +57,13 @@ struct span_list {
 };
 
 /**
- * struct mcentral - spans of a class and node that their CPUs gave up.
+ * struct mcentral - spans of a class, node and window that their CPUs gave up.
  * @lock: interrupts off; taken after a CPU's heap lock
- * @partial: some object is free; @full: none
+ * @partial: some object is free; @full: none. By half, see mcentral.h
  */
 struct mcentral {
 	struct spinlock lock;
-	struct span_list partial, full;
+	struct span_list partial[2], full[2];
 };
 
 /**
@@ -106,7 +107,7 @@ static inline bool window_is_real(const struct window *window)
  * @nwords: words in each bit set
  * @fresh: when the window was loaded, no object from this number on had ever been
  *	handed out, and each below had: they are handed out lowest first. With
- *	SPAN_SPARE: listed, empty, and counted as such by its owner
+ *	SPAN_SPARE and SPAN_HALF
  * @class: what it holds; NULL for a large object
  * @next, @prev: of the list that it is in
  * @inbox_next: of its owner's inbox; NULL while it is in none and nobody hands
@@ -154,11 +155,13 @@ static inline uint64_t *span_remote(struct span *span)
 #define STACKED 1
 #define STACKED_BEFORE 2
 
+/* In fresh: with its owner: it is empty and counted so. With mcentral: the half that it is in. */
 #define SPAN_SPARE 0x8000
+#define SPAN_HALF 0x4000
 
 static inline unsigned span_fresh(const struct span *span)
 {
-	return atomic_load_relaxed(&span->fresh) & ~SPAN_SPARE;
+	return atomic_load_relaxed(&span->fresh) & ~(SPAN_SPARE | SPAN_HALF);
 }
 
 static inline bool span_is_spare(const struct span *span)
@@ -227,7 +230,9 @@ void class_cpu_free(struct class_cpu *cpu);
  * @ctor: run on each object when its span is made, or NULL
  * @cpu: by CPU, NULL until it allocates; all NULL for kmalloc's classes, whose
  *	windows are in the mcaches
- * @central: spans that no CPU owns, by node
+ * @sweep: what a collector does to a span of an unswept half before anything of it is
+ *	handed out: objects found dead become free; or NULL
+ * @central: spans that no CPU owns, by node and window
  */
 struct span_class {
 	uint32_t size, magic;
@@ -239,7 +244,8 @@ struct span_class {
 	struct kmem_cache *cache;
 	void (*ctor)(void *object);
 	struct class_cpu **cpu;
-	struct mcentral central[PORT_MAX_NODES];
+	void (*sweep)(struct span *span);
+	struct mcentral central[PORT_MAX_NODES][MEM_WINDOWS];
 };
 
 static inline bool span_is_stacked(const struct span *span, unsigned index)

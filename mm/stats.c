@@ -2,15 +2,20 @@
 /* The calls of <spanheap/stats.h>: what the floors count, put together. */
 #include "lib/fmt.h"
 #include "mm/addrstate.h"
+#include "mm/kmalloc.h"
 #include "mm/kmem_cache.h"
+#include "mm/large.h"
 #include "mm/log.h"
 #include "mm/mcache.h"
+#include "mm/mcentral.h"
+#include "mm/medium.h"
 #include "mm/metaframe.h"
 #include "mm/numa.h"
 #include "mm/object_check.h"
 #include "mm/pagecache.h"
 #include "mm/objpool.h"
 #include "mm/percpu.h"
+#include "mm/retention.h"
 #include "mm/stats.h"
 #include "mm/tiny.h"
 
@@ -42,6 +47,7 @@ void mm_stats(struct mm_stats *s)
 {
 	struct inner_calls inner = inner_calls();
 	struct mcache_counts objects;
+	struct retained kept;
 
 	*s = (struct mm_stats){ .failed_calls = page_failed_calls() };
 	memmap_walk(&main_map, add_run, s);
@@ -60,14 +66,17 @@ void mm_stats(struct mm_stats *s)
 	s->alloc_calls -= inner.allocs;
 	s->free_calls -= inner.frees;
 	s->failed_calls -= inner.failures;
-	s->frames_used -= metaframe_count();
+	retention_sum(&kept);
+	s->frames_free += (kept.spare + kept.medium) >> FRAME_SHIFT;
+	s->frames_used -= metaframe_count() + ((kept.spare + kept.medium) >> FRAME_SHIFT);
 	s->metadata_bytes += metaframe_count() * FRAME_SIZE + arrived_metadata();
 	mcache_count(&objects);
-	objects.allocs += kmem_cache_loaded() + tiny_allocs();
+	objects.allocs += kmem_cache_loaded() + tiny_allocs() + mcentral_allocs() +
+			  large_allocs();
 	s->objects_live = objects.live;
 	s->objects_live_bytes = objects.live_bytes;
-	s->alloc_calls += objects.allocs + kmalloc_large_allocs();
-	s->free_calls += objects.allocs + kmalloc_large_allocs() - objects.live;
+	s->alloc_calls += objects.allocs;
+	s->free_calls += objects.allocs - objects.live;
 	s->failed_calls += kmalloc_failed_calls() + kmem_cache_failed_calls() +
 			   percpu_failed_calls();
 }
@@ -84,16 +93,49 @@ __attribute__((format(printf, 2, 3))) static void say(void (*sink)(const char *l
 	sink(line);
 }
 
-static void show_metadata(void (*sink)(const char *line))
+static void show_caches(void (*sink)(const char *line))
 {
+	struct retained kept;
+
+	retention_sum(&kept);
+	say(sink, "caches    %10llu KiB free in them, at most %llu KiB in all",
+	    (unsigned long long)(kept.frames + kept.spare + kept.medium) >> 10,
+	    (unsigned long long)kept.limit >> 10);
+	say(sink, "  %-28s %8llu KiB", "frames", (unsigned long long)kept.frames >> 10);
+	say(sink, "  %-28s %8llu KiB, at most %zu KiB a CPU", "empty spans",
+	    (unsigned long long)kept.spare >> 10, retention.spare >> 10);
+	say(sink, "  %-28s %8llu KiB, at most %zu KiB a CPU and %zu KiB a node", "medium runs",
+	    (unsigned long long)kept.medium >> 10, retention.medium_cpu >> 10,
+	    retention.medium_node >> 10);
+}
+
+static void show_kind(void (*sink)(const char *line), const char *name, uint64_t n, size_t size)
+{
+	say(sink, "  %-28s %8llu x %5zu B = %8llu KiB", name, (unsigned long long)n, size,
+	    (unsigned long long)n * size >> 10);
+}
+
+static void show_metadata(void (*sink)(const char *line), const struct mm_stats *s)
+{
+	uint64_t idle = 0, gib_hundredths = s->ready_bytes / ((1ULL << 30) / 100);
+
+	say(sink, "metadata  %10llu KiB, %llu for each GiB that is Ready:",
+	    (unsigned long long)s->metadata_bytes >> 10,
+	    (unsigned long long)(s->metadata_bytes / 1024 * 100 / MAX(gib_hundredths, 1ULL)));
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		idle += main_map.pool[node].held;
 	for (unsigned kind = 0; kind < META_KINDS; kind++) {
-		size_t used = 0;
+		uint64_t used = 0;
 
 		for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 			used += main_map.pool[node].used[kind];
-		say(sink, "  %-28s %8zu x %5zu B = %8zu KiB", meta_name(kind), used,
-		    meta_size(kind), used * meta_size(kind) >> 10);
+		idle -= used * meta_size((enum meta_kind)kind);
+		show_kind(sink, meta_name((enum meta_kind)kind), used,
+			  meta_size((enum meta_kind)kind));
 	}
+	show_kind(sink, "kept for more of these", idle >> 10, 1024);
+	show_kind(sink, "CPUs' caches, spans, objects", metaframe_count(), FRAME_SIZE);
+	show_kind(sink, "in memory that arrived", arrived_metadata() >> FRAME_SHIFT, FRAME_SIZE);
 }
 
 void mm_show(void (*sink)(const char *line))
@@ -110,9 +152,8 @@ void mm_show(void (*sink)(const char *line))
 	say(sink, "calls     %10llu allocations, %llu frees, %llu failures",
 	    (unsigned long long)s.alloc_calls, (unsigned long long)s.free_calls,
 	    (unsigned long long)s.failed_calls);
-	say(sink, "metadata  %10llu bytes held, of which in use:",
-	    (unsigned long long)s.metadata_bytes);
-	show_metadata(sink);
+	show_caches(sink);
+	show_metadata(sink, &s);
 }
 
 /* States, owners and marks of one arena's chunks agree. */
@@ -153,16 +194,14 @@ int mm_validate(void)
 		bad += pageheap_check(&main_heap[node]);
 	bad += pagecache_check_all();
 	bad += kmem_cache_check() + tiny_check() + percpu_check();
-	bad += object_check();
+	bad += medium_check() + object_check();
 	return (int)bad;
 }
 
 static void drain_cpu(void *unused)
 {
 	(void)unused;
-	tiny_flush_cpu();
-	kmem_cache_flush_cpu();
-	mcache_flush();
+	retention_flush_cpu();
 }
 
 /*
@@ -175,6 +214,7 @@ void mm_drain(void)
 	for (unsigned round = 0; round < 2; round++)
 		for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
 			(void)port_run_on(cpu, MM_TASK, drain_cpu, NULL);
+	medium_flush_nodes();
 	pagecache_drain();
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		pageheap_settle(&main_heap[node]);

@@ -8,10 +8,4 @@
 /** page_failed_calls() - calls of <spanheap/page.h> that returned NULL. */
 uint64_t page_failed_calls(void);
 
-/** kmalloc_failed_calls() - calls of <spanheap/slab.h> that returned NULL. */
-uint64_t kmalloc_failed_calls(void);
-
-/** kmalloc_large_allocs() - objects that were whole pages. */
-uint64_t kmalloc_large_allocs(void);
-
 #endif

@@ -49,12 +49,8 @@ $(eval $(call host_variant,clang,$(HOST_CLANG),$(HOST_ASAN)))
 $(eval $(call host_variant,flat,$(HOST_GCC),$(HOST_ASAN) -DCONFIG_FLAT_ARENAS=1))
 $(eval $(call host_variant,tsan,$(HOST_CLANG),$(HOST_TSAN) -DCONFIG_PREEMPT=1))
 
-.PHONY: test-host test-host-enforced test-host-asan test-host-clang test-host-flat test-host-tsan
+.PHONY: test-host test-host-asan test-host-clang test-host-flat test-host-tsan
 test-host: test-host-asan test-host-clang test-host-flat test-host-tsan ## the suites in a process, under sanitizers
-
-# What `make test` runs: the back end that enforces the states.
-test-host-enforced: $(O)/host/asan/spanheap-test
-	$(call host_run,asan,--backend=enforced)
 
 test-host-asan: $(O)/host/asan/spanheap-test
 	$(call host_run,asan,--backend=enforced)
@@ -73,4 +69,4 @@ test-host-tsan: $(O)/host/tsan/spanheap-test
 	$(call host_run,tsan,--backend=enforced)
 
 DEPS += libclang-rt-dev
-TEST_TARGETS += test-host-enforced
+TEST_TARGETS += test-host-asan test-host-clang test-host-flat test-host-tsan

@@ -46,6 +46,7 @@ struct cpu *ap_cpu[256];
 /* The final page tables. */
 uint64_t ap_cr3;
 
+unsigned port_possible_cpus = 1;
 static struct cpu *online[PORT_MAX_CPUS];
 static unsigned nonline;
 static phys_addr_t trampoline;
@@ -100,7 +101,19 @@ phys_addr_t arch_trampoline(void)
 	return trampoline;
 }
 
-void arch_smp_init(const struct acpi_info *acpi, unsigned limit)
+void arch_count_cpus(const struct acpi_info *acpi, unsigned limit)
+{
+	unsigned n = MAX(acpi->ncpus, 1U);
+
+	if (n > PORT_MAX_CPUS && !limit)
+		console_printf("smp: %u CPUs, of which %u can be used\n", n,
+			       (unsigned)PORT_MAX_CPUS);
+	if (limit)
+		n = MIN(n, limit);
+	port_possible_cpus = MIN(n, (unsigned)PORT_MAX_CPUS);
+}
+
+void arch_smp_init(const struct acpi_info *acpi)
 {
 	struct cpu *cpus[PORT_MAX_CPUS];
 	unsigned n = 0, missing;
@@ -112,8 +125,7 @@ void arch_smp_init(const struct acpi_info *acpi, unsigned limit)
 	clock_calibrate();
 	irq_enable();
 
-	limit = limit ? MIN(limit, (unsigned)PORT_MAX_CPUS) : PORT_MAX_CPUS;
-	for (unsigned i = 0; acpi && i < acpi->ncpus && n + 1 < limit; i++) {
+	for (unsigned i = 0; i < acpi->ncpus && n + 1 < port_possible_cpus; i++) {
 		const struct acpi_cpu *c = &acpi->cpu[i];
 
 		if (!c->enabled || c->apic_id == boot_cpu.apic_id || c->apic_id > 254)

@@ -17,6 +17,11 @@
 #define CR4_PAE 0x20
 #define MSR_EFER 0xc0000080
 #define EFER_LME_NXE 0x900
+#define COM1 0x3f8
+#define COM1_LINE_STATUS 0x3fd
+#define COM1_READY 0x20		/* takes a byte */
+#define DEBUG_EXIT 0xf4		/* QEMU's isa-debug-exit, and as include/kernel/arch.h has it: */
+#define EXIT_FAILED 0x11
 #define CR0_KERNEL 0x80010033	/* as arch/x86_64/x86.h has it */
 
 	.section .note.pvh, "a", @note
@@ -32,6 +37,12 @@ pvh_start:
 	cli
 	cld
 	lgdt	PHYS(boot_gdt_pointer)
+
+	/* No RAM takes a write: the image's last word tells if it is all there. */
+	movl	%ebx, PHYS(__image_end) - 4
+	cmpl	%ebx, PHYS(__image_end) - 4
+	jne	no_room
+	movl	$0, PHYS(__image_end) - 4
 
 	/* pd[i] = i * 2 MiB, for all four page directories, which lie in a row. */
 	movl	$PHYS(boot_pd), %edi
@@ -67,6 +78,21 @@ pvh_start:
 	movl	%eax, %cr0
 	ljmp	$SEL_CODE, $PHYS(long_mode)
 
+no_room:
+	movl	$PHYS(no_room_text), %esi
+	movl	$(no_room_end - no_room_text), %ecx
+1:	movw	$COM1_LINE_STATUS, %dx
+2:	inb	%dx, %al
+	testb	$COM1_READY, %al
+	jz	2b
+	movw	$COM1, %dx
+	outsb
+	loop	1b
+	movl	$EXIT_FAILED, %eax
+	outl	%eax, $DEBUG_EXIT
+3:	hlt
+	jmp	3b
+
 	.code64
 long_mode:
 	/* Still at the physical address. */
@@ -86,6 +112,9 @@ high:
 	jmp	1b
 
 	.section .rodata
+no_room_text:
+	.ascii	"not enough memory: it ends before the kernel image does\n"
+no_room_end:
 	.balign	8
 boot_gdt:
 	.quad	0

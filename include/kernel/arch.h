@@ -4,6 +4,7 @@
  *
  *	serial_init()		the console works (console.h)
  *	arch_early_init()	descriptor tables, traps, per-CPU data of CPU 0
+ *	arch_count_cpus()	how much memory to keep for each of them
  *	arch_paging_init()	the final page tables: W^X image, guard pages; the
  *				boot path's identity map is gone afterwards
  *	(mm_init, mm_init_cpu)
@@ -38,15 +39,20 @@ void arch_early_init(const struct boot_info *bi);
 void arch_paging_init(void);
 
 /**
- * arch_smp_init() - start the other CPUs.
- * @acpi: local APICs as the MADT lists them; NULL or an empty list: CPU 0 only
+ * arch_count_cpus() - how many CPUs there can be, before mm_init().
+ * @acpi: local APICs as the MADT lists them; an empty list: CPU 0 only
  * @limit: at most so many CPUs in all; 0: as many as there are
+ */
+void arch_count_cpus(const struct acpi_info *acpi, unsigned limit);
+
+/**
+ * arch_smp_init() - start the other CPUs, as far as they were counted.
  *
  * Turns interrupts on. After mm_init_cpu() of CPU 0; each further CPU calls
  * mm_init_cpu() itself. A CPU that does not come, or has no memory, is left
  * out; the others are numbered without gaps in MADT order.
  */
-void arch_smp_init(const struct acpi_info *acpi, unsigned limit);
+void arch_smp_init(const struct acpi_info *acpi);
 
 /** arch_image_base() - first physical byte of the kernel image, page tables in BSS included. */
 phys_addr_t arch_image_base(void);

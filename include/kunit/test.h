@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "lib/string.h"
 
 #define KUNIT_PARAM_DESC_SIZE 128
 #define KUNIT_STATUS_SIZE 96

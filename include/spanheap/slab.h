@@ -20,6 +20,7 @@
 #include <spanheap/gfp.h>
 #include <spanheap/kmem_cache.h>
 #include <spanheap/kmalloc_class.h>
+#include <spanheap/mempool.h>
 
 /** zerobase - what a request of 0 bytes gives; no mapping backs it. */
 #define zerobase ((void *)16)

@@ -65,12 +65,17 @@ static void actor_irq_restore(unsigned long flags);
 #define mcache_init ho_mcache_init
 #define mcache_init_cpu ho_mcache_init_cpu
 #define mcache_offset ho_mcache_offset
+#define mcache_post ho_mcache_post
 #define mcache_slot ho_mcache_slot
 #define mcache_unhide ho_mcache_unhide
 #define mcache_word_empty ho_mcache_word_empty
+#define mcentral_alloc ho_mcentral_alloc
+#define mcentral_allocs ho_mcentral_allocs
+#define mcentral_next_generation ho_mcentral_next_generation
 #define mcentral_of ho_mcentral_of
 #define mcentral_put ho_mcentral_put
 #define mcentral_settle ho_mcentral_settle
+#define mcentral_swept ho_mcentral_swept
 #define mcentral_take ho_mcentral_take
 #define metaframe_alloc ho_metaframe_alloc
 #define metaframe_alloc_run ho_metaframe_alloc_run

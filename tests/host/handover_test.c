@@ -75,6 +75,9 @@ static void flush(void)
 
 static void *object[16];
 
+/* More than any limit: an empty span is one too many at once. */
+#define SPARE (1UL << 40)
+
 static void reset(void)
 {
 	static const uint32_t sizes[CLASSES] = { PAGE_SIZE / 4, PAGE_SIZE / 8 };
@@ -97,8 +100,7 @@ static void reset(void)
 		memset(&cpu_heaps[cpu], 0, sizeof(cpu_heaps[cpu]));
 		for (unsigned i = 0; i < MM_NR_CONTEXTS; i++)
 			cpu_heaps[cpu].mcache[i] = (struct mcache *)&empty_mcache;
-		/* An empty span is one too many at once. */
-		cpu_heaps[cpu].spare_bytes = SPARE_BYTES;
+		cpu_heaps[cpu].spare_bytes = SPARE;
 	}
 }
 
@@ -156,8 +158,12 @@ static size_t central_spans(void)
 	size_t n = 0;
 
 	for (unsigned c = 0; c < CLASSES; c++) {
-		n += check_central(&class[c].central[0].partial, true, &seen);
-		n += check_central(&class[c].central[0].full, false, &seen);
+		for (unsigned i = 0; i < 2 * MEM_WINDOWS; i++) {
+			const struct mcentral *central = &class[c].central[0][i / 2];
+
+			n += check_central(&central->partial[i % 2], true, &seen);
+			n += check_central(&central->full[i % 2], false, &seen);
+		}
 	}
 	return n;
 }
@@ -189,7 +195,7 @@ static void check_all(void *arg)
 	if (n != central_spans())
 		sched_fail("mcentral has lost a span, or has one twice");
 	for (unsigned cpu = 0; cpu < CPUS; cpu++)
-		if (cpu_heaps[cpu].inbox || cpu_heaps[cpu].spare_bytes != SPARE_BYTES)
+		if (cpu_heaps[cpu].inbox || cpu_heaps[cpu].spare_bytes != SPARE)
 			sched_fail("something was left with a CPU");
 }
 
@@ -279,6 +285,23 @@ static void takes_three(void *arg)
 	take(0);
 	take(0);
 	take(0);
+}
+
+/* As a request does that wants a window or node of its own. */
+static void *take_placed(unsigned c)
+{
+	void *object = mcentral_alloc(&class[c], GFP_KERNEL);
+
+	if (object)
+		note_holder(object);
+	return object;
+}
+
+static void takes_placed(void *arg)
+{
+	(void)arg;
+	take_placed(0);
+	give(take_placed(0));
 }
 
 static void frees_1(void *arg)
@@ -381,6 +404,15 @@ static void interrupt_takes(void *arg)
 
 	(void)arg;
 	take(0);
+	leave(was);
+}
+
+static void interrupt_takes_placed(void *arg)
+{
+	enum mm_context was = enter();
+
+	(void)arg;
+	give(take_placed(0));
 	leave(was);
 }
 
@@ -544,6 +576,26 @@ static const struct scenario scenarios[] = {
 	  { { 0 }, { 0, MM_NMI } },
 	  3,
 	  check_all },
+	{ "placed objects, while others free in the span",
+	  central_span,
+	  { takes_placed, frees_0, frees_1 },
+	  { { 0 }, { 1 }, { 2 } },
+	  2 },
+	{ "placed objects, while the span is taken and given up",
+	  central_span,
+	  { takes_placed, takes_and_flushes },
+	  { { 0 }, { 1 } },
+	  3 },
+	{ "placed objects on two CPUs",
+	  central_span,
+	  { takes_placed, takes_placed },
+	  { { 0 }, { 1 } },
+	  2 },
+	{ "a placed object of an NMI, while mcentral is locked",
+	  central_spans_two,
+	  { takes_placed, interrupt_takes_placed },
+	  { { 0 }, { 0, MM_NMI } },
+	  3 },
 	{ "two CPUs free the same",
 	  full_span,
 	  { frees_0_again, frees_0_again },

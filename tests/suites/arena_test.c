@@ -205,6 +205,14 @@ static unsigned naive_run(unsigned first, unsigned state)
 	return n;
 }
 
+static unsigned naive_last(unsigned first, unsigned end, unsigned n, unsigned state)
+{
+	for (unsigned f = CHUNK_FRAMES; f; f -= n)
+		if (f <= end && f - n >= first && naive_within(f - n, n, 1U << state))
+			return f - n;
+	return CHUNK_FRAMES;
+}
+
 static void random_states(struct kunit *test)
 {
 	uint64_t rng = 0x5eed0071;
@@ -217,6 +225,7 @@ static void random_states(struct kunit *test)
 		unsigned first = r % CHUNK_FRAMES,
 			 n = 1 + (r >> 10) % (r >> 60 ? 20 : CHUNK_FRAMES);
 		unsigned allowed = (r >> 24) % 16, state = (r >> 30) % 4;
+		unsigned align = 1U << (r >> 36) % 10;
 
 		n = MIN(n, CHUNK_FRAMES - first);
 		if (r >> 32 & 1)
@@ -227,6 +236,10 @@ static void random_states(struct kunit *test)
 				naive_run(first, want[first]));
 		KUNIT_ASSERT_EQ(test, chunk_run_in_state(&chunk, first, (enum mem_state)state),
 				naive_run(first, state));
+		KUNIT_ASSERT_EQ(test,
+				chunk_last_in_state(&chunk, first, first + n, align,
+						    (enum mem_state)state),
+				naive_last(first, first + n, align, state));
 		KUNIT_ASSERT_EQ(test, chunk.state == CHUNK_MIXED,
 				naive_run(0, want[0]) != CHUNK_FRAMES);
 	}

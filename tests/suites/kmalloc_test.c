@@ -549,7 +549,7 @@ static void fails_with_full_windows(struct kunit *test)
 	}
 	mm_fail_nth(3);
 	for (unsigned i = 1; i <= 5; i++) {
-		q = kmalloc(64, GFP_KERNEL);
+		q = kmalloc(i == 3 ? 0 : 64, GFP_KERNEL);
 		KUNIT_EXPECT_EQ_MSG(test, !q, i == 3, "call %u", i);
 		kfree(q);
 	}

@@ -18,6 +18,7 @@
 #define F FRAME_SIZE
 #define C CHUNK_SIZE
 #define MOST_RAM (4UL << 30) /* on a larger machine it takes too long */
+#define METADATA_MAX (256UL << 10)
 #define MARK 0x9e3779b97f4a7c15ULL
 
 /* In the first words of what is held. */
@@ -93,6 +94,17 @@ static void expect_empty(struct kunit *test, uint64_t held)
 	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
 }
 
+/* What describes frames costs at most 256 KiB for each GiB, whoever uses them. */
+static void expect_little_metadata(struct kunit *test)
+{
+	uint64_t used = 0, gib = (start.ram_bytes >> 30) + 1;
+
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		for (unsigned kind = 0; kind < META_KINDS; kind++)
+			used += main_map.pool[node].used[kind] * meta_size((enum meta_kind)kind);
+	KUNIT_EXPECT_LE(test, used, gib * METADATA_MAX);
+}
+
 static void to_the_last_frame(struct kunit *test)
 {
 	uint64_t all = 0;
@@ -107,6 +119,7 @@ static void to_the_last_frame(struct kunit *test)
 			frames += take_all(&list, 3 * F, GFP_ATOMIC);
 		frames += take_all(&list, F, GFP_ATOMIC);
 		expect_empty(test, frames);
+		expect_little_metadata(test);
 		/* What metadata there is was made in the first round. */
 		if (round)
 			KUNIT_EXPECT_EQ(test, frames, all);

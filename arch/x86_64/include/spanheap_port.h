@@ -20,6 +20,7 @@
 #include <spanheap/types.h>
 
 #define PORT_MAX_CPUS 64
+#define PORT_POSSIBLE_CPUS port_possible_cpus
 #define PORT_MAX_NODES 8
 #define PORT_PHYS_BITS 46
 #define PORT_HAS_MMU 1
@@ -27,6 +28,9 @@
 #define PORT_DIRECT_BASE 0xffff888000000000UL
 #define PORT_WINDOW_BASE 0xffffd00000000000UL
 #define PORT_WINDOW_SIZE 0x100000000000UL
+
+/* As many as the firmware lists and the command line allows; set before mm_init(). */
+extern unsigned port_possible_cpus;
 
 /**
  * struct port_cpu - start of each CPU's block; the rest is the kernel's own.

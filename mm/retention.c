@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+/* What caches may keep, and what they do; see retention.h. */
+#include "lib/spinlock.h"
+#include "mm/kmem_cache.h"
+#include "mm/mcache.h"
+#include "mm/medium.h"
+#include "mm/memmap.h"
+#include "mm/numa.h"
+#include "mm/pagecache.h"
+#include "mm/retention.h"
+#include "mm/tiny.h"
+
+#define SPARE_SHARE 512
+#define SPARE_MAX (512UL << 10)
+#define MEDIUM_CPU_SHARE 512
+#define MEDIUM_NODE_SHARE 256
+
+#define PARTS(share) (1024 / (share))
+static_assert(PARTS(RETENTION_FRAMES) + PARTS(SPARE_SHARE) + PARTS(MEDIUM_CPU_SHARE) +
+			      PARTS(MEDIUM_NODE_SHARE) <= PARTS(RETENTION_ALL),
+	      "the parts are no more than the whole");
+
+struct retention retention;
+static struct spinlock update_lock;
+static bool counted[PORT_MAX_CPUS];
+static unsigned nr_cpus;
+
+static uint64_t ram_bytes(void)
+{
+	struct ram_range r;
+	uint64_t bytes = 0;
+
+	for (phys_addr_t at = 0; memmap_range(&main_map, at, &r); at = r.base + r.size)
+		if (r.use == MEM_USE_FREE)
+			bytes += r.size;
+	return bytes;
+}
+
+/* update_lock is held. */
+static void share_out(void)
+{
+	uint64_t ram = ram_bytes();
+	unsigned cpus = MAX(nr_cpus, 1U), nodes = MAX((unsigned)numa_order(0)->n, 1U);
+
+	atomic_store_relaxed(&retention.spare, MIN(ram / SPARE_SHARE / cpus, SPARE_MAX));
+	atomic_store_relaxed(&retention.medium_cpu, ram / MEDIUM_CPU_SHARE / cpus);
+	atomic_store_relaxed(&retention.medium_node, ram / MEDIUM_NODE_SHARE / nodes);
+}
+
+void retention_update(void)
+{
+	unsigned long flags = spin_lock_irqsave(&update_lock);
+
+	share_out();
+	spin_unlock_irqrestore(&update_lock, flags);
+}
+
+void retention_count_cpu(bool counts)
+{
+	unsigned long flags = spin_lock_irqsave(&update_lock);
+	bool *was = &counted[port_cpu()];
+
+	nr_cpus = nr_cpus + counts - *was;
+	*was = counts;
+	share_out();
+	spin_unlock_irqrestore(&update_lock, flags);
+}
+
+void retention_flush_cpu(void)
+{
+	tiny_flush_cpu();
+	kmem_cache_flush_cpu();
+	mcache_flush();
+	medium_flush_cpu();
+}
+
+static void flush_runs(void *unused)
+{
+	(void)unused;
+	medium_flush_cpu();
+}
+
+static uint64_t free_frames(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		n += atomic_load_relaxed(&main_heap[node].frames_free) +
+		     pagecache_sum(&main_heap[node]).frames;
+	return n;
+}
+
+bool retention_reclaim(void)
+{
+	uint64_t before = free_frames();
+
+	retention_flush_cpu();
+	/* Runs are kept with interrupts off, so that an interrupt may take them all. */
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+		if (cpu != port_cpu() && medium_bytes_of(cpu))
+			(void)port_run_on(cpu, MM_IRQ, flush_runs, NULL);
+	medium_flush_nodes();
+	return free_frames() > before;
+}
+
+void retention_sum(struct retained *sum)
+{
+	*sum = (struct retained){ .medium = medium_bytes(), .limit = ram_bytes() / RETENTION_ALL };
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+		sum->spare += atomic_load_relaxed(&mcache_heap(cpu)->spare_bytes);
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		sum->frames += pagecache_sum(&main_heap[node]).frames << FRAME_SHIFT;
+}
