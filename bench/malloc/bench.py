@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Our malloc beside the allocators installed on this machine.
 
-    bench.py --build DIR [--filter GLOBS] [--rounds N] [--insn]
+    bench.py --build DIR --ours LIBRARY [--filter GLOBS] [--rounds N] [--insn]
 
 For each case: N rounds, in each of them one process for each allocator, in turn, so
 that a machine that slows down slows all of them down. The figure of a case is the
