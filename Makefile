@@ -81,6 +81,9 @@ kernel_src := $(sort $(wildcard mm/*.c mm/*/*.c lib/*.c arch/x86_64/*.c arch/x86
 		boot/pvh/*.c boot/pvh/*.S init/*.c \
 		tests/kunit/*.c tests/suites/*.c tests/kernel/*.c bench/kernel/*.c))
 kernel_obj := $(kernel_src:%=$(B)/%.o)
+# In one piece, so that their code lies together: linker.ld.
+core_obj := $(filter $(B)/mm/% $(B)/lib/% $(B)/arch/%,$(kernel_obj))
+image_obj := $(B)/core.o $(filter-out $(core_obj),$(kernel_obj)) $(extra_obj)
 
 efi_obj := $(patsubst %,$(B)/%.o,$(sort $(wildcard boot/efi/*.c)))
 EFI_CFLAGS := $(COMMON_CFLAGS) -ffreestanding -fpic -fshort-wchar -fno-stack-protector \
@@ -184,12 +187,16 @@ $(extra_obj): $(I)/%.o: $(extra_dir)/% Makefile
 # Changes when a source comes or goes, so that the image is linked again.
 $(I)/kernel.list: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' $(kernel_obj) $(extra_obj) | cmp -s - $@ || \
-		printf '%s\n' $(kernel_obj) $(extra_obj) > $@
+	@printf '%s\n' $(image_obj) $(core_obj) | cmp -s - $@ || \
+		printf '%s\n' $(image_obj) $(core_obj) > $@
 
-$(I)/kernel.elf: $(kernel_obj) $(extra_obj) $(I)/kernel.list linker.ld Makefile
+$(B)/core.o: $(core_obj) $(I)/kernel.list
 	$(call say,LD,$@)
-	$(Q)$(LD) $(KERNEL_LDFLAGS) -T linker.ld -o $@ @$(I)/kernel.list
+	$(Q)$(LD) -r -o $@ $(core_obj)
+
+$(I)/kernel.elf: $(image_obj) linker.ld Makefile
+	$(call say,LD,$@)
+	$(Q)$(LD) $(KERNEL_LDFLAGS) -T linker.ld -o $@ $(image_obj)
 
 # ---- UEFI application and its file system ----
 

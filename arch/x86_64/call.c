@@ -10,22 +10,29 @@
  *	MM_NMI	  a non-maskable one; two that come together are one, which is no
  *		  loss: whoever runs takes all that is there
  *	MM_TASK	  an interrupt ends its sleep; the scheduler looks between tasks, and
- *		  with PREEMPT when the running one can be preempted
+ *		  the interrupt itself when the running one can be preempted (PREEMPT)
+ *		  or is in none of the code that would pin it (trap.c)
  *
  * The links are on the caller's stack: no memory, no limit. Lists are lock-free:
  * pushed by compare and exchange, taken whole by one exchange, so that nothing is
  * ever removed from the middle (no ABA) and an NMI may come at any point.
  *
+ * So a task that neither yields nor ends holds nobody up. Where the interrupt finds
+ * it is chance: the caller sends another every now and then.
+ *
  * No deadlock: the caller waits with interrupts on, so it serves calls in
  * interrupts and NMIs while it waits; waiting for a call in task context it lets
  * other tasks run, and does what others want done in task context.
  */
+#include <kernel/arch.h>
 #include <kernel/sched.h>
 #include <kernel/task.h>
 #include "arch/x86_64/apic.h"
 #include "arch/x86_64/call.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/trap.h"
+
+#define KICK_US 50
 
 /* One call, perhaps of several CPUs. */
 struct call {
@@ -94,6 +101,20 @@ void call_others(void (*fn)(void *), void *arg)
 		port_relax();
 }
 
+static void wait_for_task_call(unsigned cpu, struct call *call)
+{
+	uint64_t kick = clock_us() + KICK_US;
+
+	while (atomic_load(&call->pending)) {
+		task_yield();
+		if (clock_us() >= kick) {
+			arch_kick(cpu);
+			kick = clock_us() + KICK_US;
+		}
+		port_relax();
+	}
+}
+
 int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void *arg)
 {
 	struct call call = { .fn = fn, .arg = arg, .pending = 1 };
@@ -111,11 +132,10 @@ int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void 
 	if (!apic_ready())
 		return -ENOENT;
 	call_push(cpu_by_number(cpu), context, &link);
-	while (atomic_load(&call.pending)) {
-		if (context == MM_TASK)
-			task_yield();
+	if (context == MM_TASK)
+		wait_for_task_call(cpu, &call);
+	while (atomic_load(&call.pending))
 		port_relax();
-	}
 	return 0;
 }
 
@@ -131,18 +151,22 @@ void run_in_nmi(unsigned cpu, void (*fn)(void *), void *arg)
 
 bool arch_task_calls_pending(void)
 {
-	return call_pending(MM_TASK);
+	return call_pending(MM_TASK) && !cpu_self()->in_task_calls;
 }
 
 void arch_run_task_calls(void)
 {
-	if (!call_pending(MM_TASK))
+	struct cpu *cpu = cpu_self();
+
+	if (!arch_task_calls_pending())
 		return;
+	cpu->in_task_calls = true;
 	port_pin();
 	arch_irq_enable();
 	call_run(MM_TASK);
 	arch_irq_disable();
 	port_unpin();
+	cpu->in_task_calls = false;
 }
 
 void arch_kick(unsigned number)

@@ -83,6 +83,7 @@ enum cpu_state {
  * @state: enum cpu_state
  * @stacks: its own
  * @calls: for each context, functions that others want run here; see call.c
+ * @in_task_calls: those of MM_TASK are being run
  * @rq: run queue and current task, init/task.c's
  * @node: NUMA node
  */
@@ -94,6 +95,7 @@ struct cpu {
 	uint32_t state;
 	struct cpu_stacks stacks;
 	struct call_link *calls[MM_NR_CONTEXTS];
+	bool in_task_calls;
 	struct sched_queue rq;
 	int node;
 } cacheline_aligned;

@@ -3,8 +3,10 @@
  * What happens on each exception and interrupt.
  *
  *	interrupt	context becomes MM_IRQ; interrupts stay off; on the way out a
- *			task that is not pinned may give way (PREEMPT)
+ *			task that is not pinned may give way (PREEMPT), or does what
+ *			others want done in task context
  *	NMI		context becomes MM_NMI; runs what was asked for, see call.c
+ *	#DB		a step of a task that is led to where it can be interrupted
  *	#PF, #GP	at an instruction in the fixup table: go on at its fixup
  *	#PF		that the tables allow by now: the TLB was old, try again
  *	anything else	panic
@@ -22,7 +24,8 @@
 #include "lib/bits.h"
 #include "lib/fmt.h"
 
-static void handle_irq(const struct trap_frame *frame);
+static void handle_irq(struct trap_frame *frame);
+static void interrupt_task(struct trap_frame *frame);
 static void handle_nmi(struct trap_frame *frame);
 static void handle_exception(struct trap_frame *frame);
 static void page_fault(const struct trap_frame *frame, uintptr_t address);
@@ -37,7 +40,7 @@ void trap_dispatch(struct trap_frame *frame)
 		handle_exception(frame);
 }
 
-static void handle_irq(const struct trap_frame *frame)
+static void handle_irq(struct trap_frame *frame)
 {
 	struct cpu *cpu = cpu_self();
 	uint8_t interrupted = cpu->port.context;
@@ -61,15 +64,44 @@ static void handle_irq(const struct trap_frame *frame)
 	}
 	port_enter_context(&cpu->port, interrupted);
 	irqoff_end();
-#ifdef CONFIG_PREEMPT
-	if (cpu->port.resched && !cpu->port.pinned && interrupted == MM_TASK) {
-		cpu->port.resched = 0;
-		irqoff_begin();
-		sched_preempt();
-		irqoff_end();
-	}
-#endif
+	if (interrupted == MM_TASK)
+		interrupt_task(frame);
 }
+
+#ifdef CONFIG_PREEMPT
+static void interrupt_task(struct trap_frame *frame)
+{
+	struct port_cpu *port = port_cpu_self();
+
+	(void)frame;
+	if (!port->resched || port->pinned)
+		return;
+	port->resched = 0;
+	irqoff_begin();
+	sched_preempt();
+	irqoff_end();
+}
+#else
+/*
+ * Nothing counts pins. But all code that pins is in mm/, lib/ and arch/, and what it
+ * calls outside of these (constructors, handlers) it calls unpinned. A task that is in
+ * there is led out step by step, each a debug exception.
+ */
+static void interrupt_task(struct trap_frame *frame)
+{
+	frame->rflags &= ~X86_FLAGS_TF;
+	if (!arch_task_calls_pending())
+		return;
+	if (!(frame->rflags & X86_FLAGS_IF) || (frame->rip >= (uintptr_t)__core_text_start &&
+					     frame->rip < (uintptr_t)__core_text_end)) {
+		frame->rflags |= X86_FLAGS_TF;
+		return;
+	}
+	irqoff_begin();
+	arch_run_task_calls();
+	irqoff_end();
+}
+#endif
 
 /*
  * A page fault in here must not disturb one that the NMI interrupted: CR2 is kept.
@@ -98,6 +130,10 @@ static void handle_exception(struct trap_frame *frame)
 {
 	uintptr_t address = frame->vector == TRAP_PF ? read_cr2() : 0;
 
+	if (frame->vector == TRAP_DB && frame->rflags & X86_FLAGS_TF) {
+		interrupt_task(frame);
+		return;
+	}
 	if (frame->vector == TRAP_PF && paging_allows(address, frame->error))
 		return;
 	if (frame->vector == TRAP_PF || frame->vector == TRAP_GP) {

@@ -5,6 +5,7 @@
 #ifndef ARCH_X86_64_TRAP_H
 #define ARCH_X86_64_TRAP_H
 
+#define TRAP_DB 1
 #define TRAP_NMI 2
 #define TRAP_DF 8
 #define TRAP_GP 13

@@ -25,6 +25,8 @@
 
 #define CR4_PAE (1UL << 5)
 
+#define X86_FLAGS_TF (1UL << 8)
+
 static inline void outb(uint16_t port, uint8_t v)
 {
 	__asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port) : "memory");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Borders of the kernel image, set by linker.ld. All but the sections' own
- * tables are multiples of FRAME_SIZE.
+ * tables and the core's code are multiples of FRAME_SIZE.
  */
 #ifndef KERNEL_IMAGE_H
 #define KERNEL_IMAGE_H
@@ -13,6 +13,7 @@
 
 extern char __image_start[], __image_end[];
 extern char __text_start[], __text_end[];	/* read, execute */
+extern char __core_text_start[], __core_text_end[];	/* of mm/, lib/ and arch/ */
 extern char __rodata_start[], __rodata_end[];	/* read */
 extern char __data_start[], __data_end[];	/* read, write; with .bss */
 

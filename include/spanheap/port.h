@@ -213,8 +213,10 @@ bool port_discard(phys_addr_t pa, uint64_t size);
  * @context: MM_TASK: pinned; MM_IRQ: in an interrupt; MM_NMI: in an NMI
  *
  * Task context, interrupts on, no lock held. A CPU that is not running (not yet
- * started, or stopped) is skipped. A port whose CPUs are threads may let the
- * other do it at its next slow path.
+ * started, or stopped) is skipped. For MM_TASK the function may run wherever the
+ * task of that CPU is not pinned: between two tasks, in one that is preempted, in an
+ * interrupt that finds it in code that never pins. A port whose CPUs are threads may
+ * let the other do it at its next slow path.
  *
  * Return: 0, or -ENOENT if the CPU is not running.
  */
