@@ -43,7 +43,7 @@ LAYERS = [
     ("init/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*", r"kunit/run\.h", r"init/.*"]),
     ("tests/kunit/", [STDC, SPANHEAP, r"lib/.*", r"kunit/.*", r"tests/kunit/.*"]),
     ("tests/suites/", [STDC, SPANHEAP, r"lib/.*", r"mm/.*", r"kunit/.*", r"kernel/(acpi|task)\.h",
-                       r"tests/suites/.*"]),
+                       r"tests/(suites|traces)/.*"]),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 STATIC = re.compile(r"^static (?!inline)[^=;(]*?\b(\w+)\(")
