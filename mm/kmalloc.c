@@ -102,8 +102,8 @@ static never_inline void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 	void *object = NULL;
 	bool spared;
 
-	if (likely((gfp & KMALLOC_ODD) == __GFP_ZERO) && size <= KMALLOC_MAX_SMALL && align == 1 &&
-	    (object = take_zeroed(size)))
+	if (likely((gfp & KMALLOC_ODD) == __GFP_ZERO) && !gfp_has_node(gfp) &&
+	    size <= KMALLOC_MAX_SMALL && align == 1 && (object = take_zeroed(size)))
 		return object;
 	spared = mm_fail_spare(gfp);
 	if (mm_should_fail(gfp))

@@ -26,9 +26,10 @@ static struct spinlock window_lock;
 
 void pagemap_init(void)
 {
-	if (PORT_HAS_WINDOW)
-		pagemap_limit = MIN(pagemap_limit,
-				    PORT_WINDOW_SIZE / sizeof(pagemap_entry_t) * PAGE_SIZE);
+	uint64_t shown = PORT_WINDOW_SIZE / sizeof(pagemap_entry_t) * PAGE_SIZE;
+
+	if (PORT_HAS_WINDOW && shown < pagemap_limit)
+		pagemap_limit = shown;
 }
 
 /* The slot that says where a block's entries are: that of its first chunk. */

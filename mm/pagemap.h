@@ -73,7 +73,8 @@ static inline pagemap_entry_t pagemap_entry(phys_addr_t pa)
  * below need a test, and the place of an entry follows from the address itself.
  */
 #define PAGEMAP_TO_TOP                                                                    \
-	(__builtin_constant_p(PORT_DIRECT_BASE + PORT_WINDOW_BASE + PORT_WINDOW_SIZE) &&  \
+	(PORT_HAS_WINDOW &&                                                               \
+	 __builtin_constant_p(PORT_DIRECT_BASE + PORT_WINDOW_BASE + PORT_WINDOW_SIZE) &&  \
 	 PORT_WINDOW_SIZE >= (0 - (uint64_t)PORT_DIRECT_BASE) / PAGE_SIZE * sizeof(pagemap_entry_t))
 
 /* PORT_DIRECT_BASE, in memory. */
