@@ -8,7 +8,8 @@
  *
  * Upkeep is done by whoever passes, every so many passes and at most every
  * UPKEEP_NS: slots whose threads are gone are emptied, and what has been free for
- * all of a period goes back to the system, but for a reserve.
+ * all of a period goes back to the system, but for a reserve. Each thread ends the
+ * empty spans that it keeps beyond SPARE_LOW when it first passes after that.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -28,12 +29,15 @@
 
 #define UPKEEP_CALLS 1024
 #define MEDIUM_KEPT (32UL << 20) /* till the next upkeep, beside what each thread keeps (kept.c) */
+#define SPARE_KEPT (16UL << 20) /* empty spans, all threads together */
+#define SPARE_LOW (512UL << 10) /* each thread */
 #define UPKEEP_NS 500000000ULL
 
 enum { HEAP_COLD, HEAP_STARTING, HEAP_WARM };
 
 static uint32_t state;
 static uint64_t next_upkeep;
+static unsigned upkeeps;
 static uint64_t least_free; /* frames, since the last upkeep */
 
 static const struct recent no_recent[NR_SIZE_CLASSES];
@@ -46,10 +50,19 @@ __thread struct malloc_self malloc_self __attribute__((tls_model("initial-exec")
 	.recent = (void *)no_recent,
 };
 
+static void share_spare(void)
+{
+	unsigned threads = MAX(malloc_threads(), 1U);
+
+	atomic_store_relaxed(&retention.spare, MAX(SPARE_KEPT / threads, SPARE_LOW));
+	atomic_store_relaxed(&retention.spare_low, SPARE_LOW);
+}
+
 static void start_cpu(void)
 {
 	if (mm_init_cpu())
 		port_panic("no memory for a thread's caches");
+	share_spare();
 	/* RAM is address space here, so that a share of it means nothing. */
 	atomic_store_relaxed(&retention.medium_cpu, 0);
 	atomic_store_relaxed(&retention.medium_node, MEDIUM_KEPT);
@@ -105,8 +118,14 @@ static __attribute__((noinline)) void upkeep(void)
 
 	if (free < atomic_load_relaxed(&least_free))
 		atomic_store_relaxed(&least_free, free);
+	if (malloc_self.upkeeps != atomic_load_relaxed(&upkeeps)) {
+		malloc_self.upkeeps = atomic_load_relaxed(&upkeeps);
+		mcache_trim();
+	}
 	if (now < due || !atomic_cas(&next_upkeep, &due, now + UPKEEP_NS))
 		return;
+	(void)atomic_fetch_add(&upkeeps, 1);
+	share_spare();
 	malloc_serve_idle(heap_flush, NULL);
 	medium_flush_nodes();
 	free = atomic_load_relaxed(&least_free);
@@ -148,6 +167,8 @@ void *heap_alloc(size_t size, size_t align, gfp_t gfp)
 		heap_enter();
 		/* The C library's callers expect an address of their own. */
 		size = MAX(size, 1UL);
+		if (size > KMALLOC_MAX_SMALL)
+			mcache_make_room();
 		p = try_alloc(size, align, gfp);
 		if (unlikely(!p) && size < PTRDIFF_MAX / 2) {
 			/* Perhaps what is kept for others makes room. */

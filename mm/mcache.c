@@ -42,6 +42,19 @@ void mcache_unlist(struct cpu_heap *heap, struct span *span)
 	}
 }
 
+/* A listed span is empty: last in its list, where mcache_shed() looks and refills look last. */
+static void keep_spare(struct cpu_heap *heap, struct span *span)
+{
+	struct span_list *list = partial_of(heap, span->class);
+
+	if (span != list->last) {
+		span_list_del(list, span);
+		span_list_add_last(list, span);
+	}
+	span_set_spare(span, true);
+	heap->spare_bytes += span_bytes(span);
+}
+
 /* Move a word's free objects into the window. */
 static bool load_word(struct cpu_heap *heap, struct window *window, struct span *span,
 		      unsigned word, struct met *met)
@@ -158,10 +171,8 @@ static void unload_stack(struct cpu_heap *heap, struct window *window, struct me
 		}
 		if (span->window == &window_unlisted)
 			list_partial(heap, span);
-		if (cpu_local_and(&span->used[0], ~(1ULL << index)) && !span_is_spare(span)) {
-			span_set_spare(span, true);
-			heap->spare_bytes += span_bytes(span);
-		}
+		if (cpu_local_and(&span->used[0], ~(1ULL << index)) && !span_is_spare(span))
+			keep_spare(heap, span);
 	}
 }
 
@@ -199,8 +210,7 @@ static struct span *became_empty(struct cpu_heap *heap, struct span *span)
 		mcache_unlist(heap, span);
 		return span;
 	}
-	span_set_spare(span, true);
-	heap->spare_bytes += span_bytes(span);
+	keep_spare(heap, span);
 	return NULL;
 }
 
@@ -361,6 +371,7 @@ void *mcache_alloc(struct span_class *class, gfp_t gfp)
 	while (!object) {
 		if (first_time && !mcache_first_use(class))
 			return NULL;
+		mcache_make_room();
 		fresh = first_time ? NULL : span_create(class, gfp);
 		if (!first_time && !fresh)
 			return NULL;

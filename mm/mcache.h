@@ -274,6 +274,17 @@ static inline bool mcache_must_shed(const struct cpu_heap *heap)
  * context, not pinned. */
 void mcache_shed(void);
 
+/**
+ * mcache_make_room() - end half of the empty spans of kmalloc's classes that the calling CPU
+ * keeps beyond retention.spare_low, before it takes memory that none of them serves.
+ *
+ * Any context, not pinned; only in a task anything is done.
+ */
+void mcache_make_room(void);
+
+/** mcache_trim() - likewise, all that it keeps beyond. Task context. */
+void mcache_trim(void);
+
 /** mcache_shed_class() - likewise, of a class that is not kmalloc's. Return: is it enough? */
 bool mcache_shed_class(struct span_class *class);
 

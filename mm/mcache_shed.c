@@ -9,21 +9,21 @@
 #include "mm/mcache.h"
 #include "mm/tiny.h"
 
-/* The first empty span of a list that can be had; it is claimed and off its list. */
+/* The last empty span of a list that can be had; it is claimed and off its list. */
 static struct span *take_spare(struct cpu_heap *heap, const struct span_list *list)
 {
-	for (struct span *span = list->first; span; span = span->next)
-		if (span_is_spare(span) && span_claim(span)) {
+	for (struct span *span = list->last; span && span_is_spare(span); span = span->prev)
+		if (span_claim(span)) {
 			mcache_unlist(heap, span);
 			return span;
 		}
 	return NULL;
 }
 
-/* End those of a list. Return: is it enough? */
-static bool shed_list(struct cpu_heap *heap, const struct span_list *list)
+/* End those of a list until @limit bytes are left. Return: is it enough? */
+static bool shed_list(struct cpu_heap *heap, const struct span_list *list, size_t limit)
 {
-	while (mcache_must_shed(heap)) {
+	while (atomic_load_relaxed(&heap->spare_bytes) > limit) {
 		unsigned long flags = spin_lock_irqsave(&heap->lock);
 		struct span *span = take_spare(heap, list);
 
@@ -43,12 +43,14 @@ bool mcache_shed_class(struct span_class *class)
 	port_pin();
 	heap = mcache_heap(port_cpu());
 	if (class->cpu[port_cpu()])
-		done = shed_list(heap, &class->cpu[port_cpu()]->partial);
+		done = shed_list(heap, &class->cpu[port_cpu()]->partial,
+				 atomic_load_relaxed(&retention.spare));
 	port_unpin();
 	return done;
 }
 
-void mcache_shed(void)
+/* Of kmalloc's classes. Return: is it enough? */
+static bool shed_to(size_t limit)
 {
 	struct cpu_heap *heap;
 	bool done = false;
@@ -56,8 +58,27 @@ void mcache_shed(void)
 	port_pin();
 	heap = mcache_heap(port_cpu());
 	for (unsigned i = SPAN_CLASSES; i-- > 0 && !done;)
-		done = heap->partial[i].first && shed_list(heap, &heap->partial[i]);
+		done = heap->partial[i].first && shed_list(heap, &heap->partial[i], limit);
 	port_unpin();
-	if (!done && !mcache_shed_class(&tiny_class))
+	return done;
+}
+
+void mcache_shed(void)
+{
+	if (!shed_to(atomic_load_relaxed(&retention.spare)) && !mcache_shed_class(&tiny_class))
 		kmem_cache_shed();
+}
+
+void mcache_make_room(void)
+{
+	size_t low = atomic_load_relaxed(&retention.spare_low);
+	size_t spare = atomic_load_relaxed(&mcache_heap(port_cpu())->spare_bytes);
+
+	if (unlikely(spare > low) && port_context() == MM_TASK)
+		(void)shed_to(low + (spare - low) / 2);
+}
+
+void mcache_trim(void)
+{
+	(void)shed_to(atomic_load_relaxed(&retention.spare_low));
 }

@@ -180,6 +180,7 @@ static uint64_t check_list(struct check *check, const struct span_list *list,
 			fault(check, span, "in a wrong list");
 	}
 	differ(check, "counted in a list", list->n, n);
+	differ(check, "last of a list", (uintptr_t)list->last, (uintptr_t)prev);
 	return n;
 }
 

@@ -43,6 +43,7 @@ static void share_out(void)
 	unsigned cpus = MAX(nr_cpus, 1U), nodes = MAX((unsigned)numa_order(0)->n, 1U);
 
 	atomic_store_relaxed(&retention.spare, MIN(ram / SPARE_SHARE / cpus, SPARE_MAX));
+	atomic_store_relaxed(&retention.spare_low, retention.spare);
 	atomic_store_relaxed(&retention.medium_cpu, ram / MEDIUM_CPU_SHARE / cpus);
 	atomic_store_relaxed(&retention.medium_node, ram / MEDIUM_NODE_SHARE / nodes);
 }

@@ -7,6 +7,9 @@
  *	  empty spans		1/512, shared by the CPUs (mcache.c), at most 512 KiB each
  *	  medium runs		1/512, shared by the CPUs, and 1/256, shared by the nodes
  *
+ * A port may set others: of empty spans, more than a CPU keeps once it needs memory
+ * for anything else (malloc/heap.c). Here both are the same.
+ *
  * What a CPU's windows and partly used spans hold lies between objects that are
  * in use, so that only a cache of objects of its class could use it; it goes to
  * the central lists when the CPU is drained.
@@ -22,10 +25,11 @@
 /**
  * struct retention - limits, in bytes.
  * @spare: of empty spans, for each CPU
+ * @spare_low: what a CPU keeps of those when it takes memory that it has no span for
  * @medium_cpu, @medium_node: of medium runs, for each CPU and node
  */
 struct retention {
-	size_t spare, medium_cpu, medium_node;
+	size_t spare, spare_low, medium_cpu, medium_node;
 };
 
 extern struct retention retention;

@@ -56,7 +56,7 @@ struct span_class;
 
 /* Lists through next and prev. */
 struct span_list {
-	struct span *first;
+	struct span *first, *last;
 	size_t n;
 };
 
@@ -390,7 +390,21 @@ static inline void span_list_add(struct span_list *list, struct span *span)
 	span->next = list->first;
 	if (span->next)
 		span->next->prev = span;
+	else
+		list->last = span;
 	atomic_store_relaxed(&list->first, span);
+	list->n++;
+}
+
+static inline void span_list_add_last(struct span_list *list, struct span *span)
+{
+	span->next = NULL;
+	span->prev = list->last;
+	if (span->prev)
+		span->prev->next = span;
+	else
+		atomic_store_relaxed(&list->first, span);
+	list->last = span;
 	list->n++;
 }
 
@@ -402,6 +416,8 @@ static inline void span_list_del(struct span_list *list, struct span *span)
 		atomic_store_relaxed(&list->first, span->next);
 	if (span->next)
 		span->next->prev = span->prev;
+	else
+		list->last = span->prev;
 	list->n--;
 }
 

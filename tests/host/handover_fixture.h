@@ -69,6 +69,7 @@ static void actor_irq_restore(unsigned long flags);
 #define mcache_leave_cpu ho_mcache_leave_cpu
 #define mcache_offset ho_mcache_offset
 #define mcache_post ho_mcache_post
+#define mcache_make_room ho_mcache_make_room
 #define mcache_shed ho_mcache_shed
 #define mcache_slot ho_mcache_slot
 #define mcache_unhide ho_mcache_unhide
@@ -293,6 +294,10 @@ struct class_cpu *class_cpu_alloc(void)
 
 /* Spare bytes are never what they seem here, see reset(). */
 void mcache_shed(void)
+{
+}
+
+void mcache_make_room(void)
 {
 }
 

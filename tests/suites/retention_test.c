@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What caches keep: within their limits however objects come and go, said by
- * mm_show(), and no reason for an allocation to fail.
+ * What caches keep: within their limits however objects come and go, also those that
+ * a port has set, said by mm_show(), and no reason for an allocation to fail.
  */
 #include <spanheap/page.h>
 #include <spanheap/slab.h>
@@ -75,6 +75,36 @@ static void interrupts_leave_it_to_tasks(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(cache), 0);
 }
 
+/* As malloc/heap.c sets it: until other memory is wanted, or the next upkeep. */
+static void a_port_keeps_more(struct kunit *test)
+{
+	struct mm_stats before;
+	size_t kept, low;
+	void *other;
+
+	books_open(&before);
+	make_crowd(test, NULL);
+	low = retention.spare_low;
+	retention.spare = 64UL << 20;
+	free_crowd(NULL);
+	kept = spare_here();
+	KUNIT_EXPECT_GT(test, kept, 2 * low);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+	/* One that there is needs no room, one that there is not does. */
+	kfree(kmalloc(2048, GFP_KERNEL));
+	KUNIT_EXPECT_GT(test, spare_here() + PAGE_SIZE, kept);
+	other = kmalloc(20000, GFP_KERNEL);
+	KUNIT_EXPECT_LE(test, spare_here(), low + (kept - low) / 2);
+	KUNIT_EXPECT_GT(test, spare_here(), low);
+	kfree(other);
+	mcache_trim();
+	KUNIT_EXPECT_LE(test, spare_here(), low);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+	retention_update();
+	KUNIT_EXPECT_EQ(test, retention.spare, retention.spare_low);
+	books_close(test, &before);
+}
+
 static void parts_stay_below_the_whole(struct kunit *test)
 {
 	struct retained kept;
@@ -119,6 +149,7 @@ static void shown(struct kunit *test)
 static struct kunit_case retention_cases[] = {
 	KUNIT_CASE(tasks_end_spans_at_once),
 	KUNIT_CASE(interrupts_leave_it_to_tasks),
+	KUNIT_CASE(a_port_keeps_more),
 	KUNIT_CASE(parts_stay_below_the_whole),
 	KUNIT_CASE(shown),
 	{},

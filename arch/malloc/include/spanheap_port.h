@@ -51,13 +51,14 @@ extern struct malloc_port malloc_port;
  * @recent: table of malloc/recent.h
  * @cpu: number, or MALLOC_NO_CPU
  * @calls: that went beyond the caches
+ * @upkeeps: how many there had been when it last looked
  * @relaxed: calls of port_relax()
  * @leaving: the thread has run its destructors: it borrows a CPU for each call
  * @known: somebody will be told when the thread ends
  */
 struct malloc_self {
 	void *cache, *recent, *frame_cache;
-	unsigned cpu, calls, relaxed;
+	unsigned cpu, calls, upkeeps, relaxed;
 	bool leaving, known;
 };
 
