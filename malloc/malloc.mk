@@ -2,7 +2,8 @@
 #
 # The memory manager as the malloc of Linux programs:
 #
-#	$(O)/libspanheap.so	LD_PRELOAD=... program, or -lspanheap
+#	$(O)/libspanheap.so	LD_PRELOAD=... program, or -lspanheap; beside it a link by
+#				its soname, which programs built on it look for
 #	$(O)/libspanheap.a	one object, of which only the calls of malloc.h are visible
 #	$(O)/spanheap.pc	for pkg-config
 #	install			the three, under $(DESTDIR)$(PREFIX)
@@ -40,6 +41,7 @@ $(O)/malloc/list: FORCE
 $(O)/libspanheap.so: $(malloc_obj) $(O)/malloc/list
 	$(call say,LIBLD,$@)
 	$(Q)$(HOST_GCC) $(MALLOC_CFLAGS) $(MALLOC_LDFLAGS) -o $@ $(malloc_obj)
+	$(Q)ln -sf $(@F) $@.0
 
 # Names that others may have as well are made local.
 $(O)/libspanheap.a: $(malloc_obj) $(O)/malloc/list
