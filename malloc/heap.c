@@ -232,3 +232,13 @@ void heap_word_empty(const void *p, pagemap_entry_t entry)
 	heap_leave();
 	errno = saved;
 }
+
+void heap_tell(struct span *span)
+{
+	int saved = errno;
+
+	heap_enter();
+	mcache_tell(span);
+	heap_leave();
+	errno = saved;
+}

@@ -51,6 +51,9 @@ void heap_free_sized(void *p, size_t size);
 /** heap_word_empty() - mcache_word_empty() behind the gate. */
 void heap_word_empty(const void *p, intptr_t entry);
 
+/** heap_tell() - mcache_tell() behind the gate. */
+void heap_tell(struct span *span);
+
 /** heap_flush() - empty the caches of the CPU. Between heap_enter() and heap_leave(). */
 void heap_flush(void *unused);
 

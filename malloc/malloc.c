@@ -74,16 +74,26 @@ PUBLIC void *malloc(size_t size)
 	return alloc_recent(offset, size);
 }
 
-/* Onto the stack of its class; large objects are kept. All else is heap_free()'s. */
+/*
+ * Onto the stack of its class, or another thread's; large objects are kept. All else
+ * is heap_free()'s.
+ */
 static never_inline void free_otherwise(void *p)
 {
 	pagemap_entry_t entry = pagemap_entry_at(p);
-	const struct span *span = pagemap_span(entry);
+	struct span *span = pagemap_span(entry);
 	uint64_t index;
+	bool tell;
 
 	if (atomic_peek(&span->cpu) == (malloc_self.cpu | SPAN_STACKED)) {
 		if (span_find_object(&entry, p, &index) && stack_push(&entry, index, p))
 			return;
+	} else if (span_find_object(&entry, p, &index)) {
+		if (span_free_afar_quickly(span, index, &tell)) {
+			if (unlikely(tell))
+				heap_tell(span);
+			return;
+		}
 	} else if (kept_free(pagemap_span(entry), virt_to_phys(p))) {
 		return;
 	}

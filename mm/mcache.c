@@ -142,6 +142,12 @@ void mcache_post(struct span *span, struct met *met)
 	}
 }
 
+static void tell(struct span *span, struct met *met)
+{
+	if (!atomic_load(&span->inbox_next) && span_claim(span))
+		mcache_post(span, met);
+}
+
 /* A remote free, and a message to the owner unless one is under way. Pinned. */
 static bool free_afar(struct span *span, unsigned index, struct met *met)
 {
@@ -149,8 +155,7 @@ static bool free_afar(struct span *span, unsigned index, struct met *met)
 
 	if (atomic_fetch_or(&span_remote(span)[index / 64], bit) & bit)
 		return false;
-	if (!atomic_load(&span->inbox_next) && span_claim(span))
-		mcache_post(span, met);
+	tell(span, met);
 	return true;
 }
 
@@ -287,6 +292,16 @@ static void report_met(const struct met *met)
 {
 	if (unlikely(met->object))
 		mm_report_misuse(MM_DOUBLE_FREE, met->object, 0, NULL);
+}
+
+void mcache_tell(struct span *span)
+{
+	struct met met = { 0 };
+
+	port_pin();
+	tell(span, &met);
+	port_unpin();
+	report_met(&met);
 }
 
 /* The window of a class for the running CPU and context; NULL if there is no memory for it. */

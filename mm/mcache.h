@@ -400,6 +400,40 @@ static force_inline bool stack_push(pagemap_entry_t *entry, uint64_t index, cons
 }
 
 /**
+ * span_free_afar_quickly() - free an object of a span that is not this CPU's and waits to be
+ * looked at already, in its owner's inbox or claimed: one atomic instruction.
+ * @index: the object's number, exact
+ * @tell: who was to look has done so meanwhile: mcache_tell() another
+ *
+ * Pinned. Return: false if nothing was done; the long way finds out why.
+ *
+ * The bit first, the inbox then: see above on handing over. A window that is filled
+ * meanwhile may be missed: then it is the owner, folding, who finds the double free.
+ */
+static inline bool span_free_afar_quickly(struct span *span, uint64_t index, bool *tell)
+{
+	uint64_t *remote = span_remote(span) + index / 64, bit = 1ULL << index % 64;
+	uint32_t cpu = span_owner(span);
+	const struct window *window;
+
+	if (cpu >= SPAN_KEPT || cpu == port_cpu() || !atomic_load_relaxed(&span->inbox_next))
+		return false;
+	window = atomic_load(&span->window);
+	if (window_is_real(window) && bit_of(window_bits(window), index))
+		return false;
+	if (!(atomic_load_relaxed(&span->used[index / 64]) & bit) ||
+	    span_is_stacked(span, (unsigned)index))
+		return false;
+	if (atomic_load_relaxed(remote) & bit || atomic_fetch_or(remote, bit) & bit)
+		return false;
+	*tell = !atomic_load(&span->inbox_next);
+	return true;
+}
+
+/** mcache_tell() - a remote bit was set in @span: have its owner look. Any context, not pinned. */
+void mcache_tell(struct span *span);
+
+/**
  * span_free_quickly() - all of a free, if this CPU owns the span and nothing changes but
  * a bit; or, of a class with a stack, if there is room on it.
  * @entry: what pagemap_entry_at() gives for @p

@@ -72,6 +72,7 @@ static void actor_irq_restore(unsigned long flags);
 #define mcache_make_room ho_mcache_make_room
 #define mcache_shed ho_mcache_shed
 #define mcache_slot ho_mcache_slot
+#define mcache_tell ho_mcache_tell
 #define mcache_unhide ho_mcache_unhide
 #define mcache_unlist ho_mcache_unlist
 #define mcache_word_empty ho_mcache_word_empty

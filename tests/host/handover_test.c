@@ -46,16 +46,27 @@ static void *take(unsigned c)
 	return object;
 }
 
+/* Does the scenario free afar quickly, as the malloc library does? */
+static bool afar;
+
 static int try_free(void *object)
 {
 	phys_addr_t pa = virt_to_phys(object);
 	struct span *span = pagemap_find(pa);
+	unsigned index;
+	bool tell;
 
 	if (!span->magic)
 		return MM_DOUBLE_FREE;
 	if (span_free_quickly(pagemap_entry_of(span), object, false))
 		return -1;
-	return mcache_free(span, (unsigned)((pa - span->base) / span->size));
+	index = (unsigned)((pa - span->base) / span->size);
+	if (afar && span_free_afar_quickly(span, index, &tell)) {
+		if (tell)
+			mcache_tell(span);
+		return -1;
+	}
+	return mcache_free(span, index);
 }
 
 static void give(void *object)
@@ -294,6 +305,14 @@ static void frees_others(void *arg)
 	give(object[3]);
 }
 
+static void frees_others_but_2(void *arg)
+{
+	(void)arg;
+	flush();
+	give(object[0]);
+	give(object[3]);
+}
+
 static void takes_three(void *arg)
 {
 	(void)arg;
@@ -451,6 +470,12 @@ static void frees_0_again(void *arg)
 		reports++;
 }
 
+static void frees_1_then_0_again(void *arg)
+{
+	frees_1(arg);
+	frees_0_again(arg);
+}
+
 static void check_one_report(void *arg)
 {
 	check_all(arg);
@@ -460,193 +485,7 @@ static void check_one_report(void *arg)
 
 /* ---- Scenarios ---- */
 
-struct scenario {
-	const char *name;
-	void (*setup)(void *arg);
-	void (*thread[3])(void *arg);
-	struct actor actor[3];
-	unsigned preemptions;
-	void (*check)(void *arg);
-};
-
-static const struct scenario scenarios[] = {
-	{ "remote frees while the owner allocates",
-	  full_span,
-	  { takes_two, frees_0, frees_1 },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "two remote frees while the owner allocates",
-	  listed_span,
-	  { takes_two, frees_1_and_2 },
-	  { { 0 }, { 1 } },
-	  3 },
-	{ "remote free of the last object while the owner allocates",
-	  last_object,
-	  { takes_two, frees_0 },
-	  { { 0 }, { 1 } },
-	  4 },
-	{ "remote frees while the span is given up",
-	  full_span,
-	  { frees_and_flushes, frees_0, frees_1 },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "remote free while the span is given up",
-	  listed_span,
-	  { flushes_twice, frees_1_and_2 },
-	  { { 0 }, { 1 } },
-	  3 },
-	{ "given up and taken",
-	  listed_span,
-	  { flushes, takes_and_flushes, frees_1 },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "given up and taken, back and forth",
-	  listed_span,
-	  { flushes_twice, takes_and_flushes },
-	  { { 0 }, { 1 } },
-	  3 },
-	{ "frees in a span of nobody's",
-	  central_span,
-	  { frees_0, frees_1, takes_and_flushes },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "frees in a span of nobody's by two",
-	  central_span,
-	  { frees_0, frees_1_and_2 },
-	  { { 0 }, { 1 } },
-	  4 },
-	{ "a late look at a span that has ended",
-	  last_object,
-	  { frees_0, turns_over },
-	  { { 1 }, { 0 } },
-	  3 },
-	{ "late looks at spans that have ended",
-	  last_object,
-	  { frees_0, turns_over, turns_over },
-	  { { 1 }, { 0 }, { 2 } },
-	  2 },
-	{ "an interrupt frees while the span is given up",
-	  full_span,
-	  { frees_and_flushes, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_IRQ }, { 1 } },
-	  2 },
-	{ "an NMI frees while the span is given up",
-	  full_span,
-	  { frees_and_flushes, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_NMI }, { 1 } },
-	  2 },
-	{ "an NMI frees while the owner allocates",
-	  full_span,
-	  { takes_two, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_NMI }, { 1 } },
-	  2 },
-	{ "an NMI frees in a span of nobody's",
-	  central_span,
-	  { frees_0, interrupt_frees_1, takes_and_flushes },
-	  { { 0 }, { 0, MM_NMI }, { 1 } },
-	  2 },
-	{ "an NMI allocates and frees while the span is given up",
-	  listed_span,
-	  { flushes_twice, interrupt_takes_and_frees },
-	  { { 0 }, { 0, MM_NMI } },
-	  3 },
-	{ "an interrupt allocates and frees while the owner does",
-	  listed_span,
-	  { takes_and_flushes, interrupt_takes_and_frees },
-	  { { 0 }, { 0, MM_IRQ } },
-	  3 },
-	{ "an NMI allocates and frees while the owner does",
-	  listed_span,
-	  { takes_and_flushes, interrupt_takes_and_frees },
-	  { { 0 }, { 0, MM_NMI } },
-	  3 },
-	{ "the owner frees all others, and ends the span",
-	  full_span,
-	  { frees_others, frees_1 },
-	  { { 0 }, { 1 } },
-	  4 },
-	{ "an NMI frees while mcentral is locked",
-	  central_spans_two,
-	  { frees_0, interrupt_frees_4, frees_1 },
-	  { { 0 }, { 0, MM_NMI }, { 1 } },
-	  2 },
-	{ "an NMI allocates while mcentral is locked",
-	  central_spans_two,
-	  { frees_0, interrupt_takes },
-	  { { 0 }, { 0, MM_NMI } },
-	  3 },
-	{ "an NMI frees the last object while the span is given up",
-	  last_object,
-	  { flushes, interrupt_frees_0 },
-	  { { 0 }, { 0, MM_NMI } },
-	  3 },
-	{ "an interrupt frees the last object while the span is given up",
-	  last_object,
-	  { flushes, interrupt_frees_0 },
-	  { { 0 }, { 0, MM_IRQ } },
-	  3 },
-	{ "an NMI frees twice what is loaded",
-	  listed_span,
-	  { takes_three, interrupt_frees_3_again },
-	  { { 0 }, { 0, MM_NMI } },
-	  3,
-	  check_all },
-	{ "an NMI frees twice what is loaded once more",
-	  loaded_span,
-	  { takes_three, interrupt_frees_3_again },
-	  { { 0 }, { 0, MM_NMI } },
-	  3,
-	  check_all },
-	{ "another CPU and an NMI free while the owner loads once more",
-	  loaded_span,
-	  { takes_and_flushes, interrupt_frees_1, frees_0 },
-	  { { 0 }, { 0, MM_NMI }, { 1 } },
-	  2 },
-	{ "placed objects, while others free in the span",
-	  central_span,
-	  { takes_placed, frees_0, frees_1 },
-	  { { 0 }, { 1 }, { 2 } },
-	  2 },
-	{ "placed objects, while the span is taken and given up",
-	  central_span,
-	  { takes_placed, takes_and_flushes },
-	  { { 0 }, { 1 } },
-	  2 },
-	{ "placed objects on two CPUs",
-	  central_span,
-	  { takes_placed, takes_placed },
-	  { { 0 }, { 1 } },
-	  2 },
-	{ "a placed object of an NMI, while mcentral is locked",
-	  central_spans_two,
-	  { takes_placed, interrupt_takes_placed },
-	  { { 0 }, { 0, MM_NMI } },
-	  3 },
-	{ "two CPUs free the same",
-	  full_span,
-	  { frees_0_again, frees_0_again },
-	  { { 0 }, { 1 } },
-	  4,
-	  check_one_report },
-	{ "two other CPUs free the same",
-	  full_span,
-	  { frees_0_again, frees_0_again },
-	  { { 1 }, { 2 } },
-	  4,
-	  check_one_report },
-	{ "two CPUs free the same of nobody's",
-	  central_span,
-	  { frees_0_again, frees_0_again },
-	  { { 1 }, { 2 } },
-	  4,
-	  check_one_report },
-	{ "two CPUs free the same, and it is given up",
-	  listed_span,
-	  { frees_0_again, frees_0_again, flushes },
-	  { { 1 }, { 2 }, { 0 } },
-	  2,
-	  check_one_report },
-};
+#include "tests/host/handover_scenarios.h"
 
 static void describe_scenario(const struct scenario *s, char *desc)
 {
@@ -663,6 +502,7 @@ static void hand_over(struct kunit *test)
 			   .preemptions = scenario->preemptions };
 	bool good;
 
+	afar = scenario->afar;
 	memcpy(s.thread, scenario->thread, sizeof(scenario->thread));
 	memcpy(actor, scenario->actor, sizeof(scenario->actor));
 	good = sched_explore(&s);
