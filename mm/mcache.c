@@ -159,10 +159,10 @@ static bool free_afar(struct span *span, unsigned index, struct met *met)
 	return true;
 }
 
-/* Back to their spans with the objects of a stack. A span may have been given up meanwhile. */
-static void unload_stack(struct cpu_heap *heap, struct window *window, struct met *met)
+/* Back to their spans with @n objects of a stack. A span may have been given up meanwhile. */
+static void unload_stack(struct cpu_heap *heap, struct window *window, unsigned n, struct met *met)
 {
-	for (struct stack_slot *slot = window->top; (--slot)->object;) {
+	for (struct stack_slot *slot = window->top; n && (--slot)->object; n--) {
 		struct span *span = pagemap_find(virt_to_phys(slot->object));
 		unsigned index = (unsigned)(slot->mark - span_marks(span));
 
@@ -259,12 +259,19 @@ static bool load_from(struct cpu_heap *heap, struct window *window, struct span 
 	return load_span(heap, window, span, 0, met);
 }
 
+/* Is a stack, if it is one, so empty that the next span's objects are wanted too? */
+static bool wants_more(const struct window *window, const struct span *span)
+{
+	return span->stack && !stack_is_full(window->top) && stack_size(window) < STACK_HALF;
+}
+
 /* Objects into the window from what the CPU owns or mcentral has. */
 static bool load_window(struct cpu_heap *heap, struct span_class *class, struct window *window,
 			struct met *met)
 {
 	struct span_list *partial = partial_of(heap, class);
 	struct span *span = window->span;
+	bool loaded = false;
 
 	drain_inbox(heap, met);
 	if (span) {
@@ -275,9 +282,12 @@ static bool load_window(struct cpu_heap *heap, struct span_class *class, struct 
 	}
 	while ((span = partial->first)) {
 		mcache_unlist(heap, span);
-		if (load_from(heap, window, span, met))
+		loaded |= load_from(heap, window, span, met);
+		if (loaded && !wants_more(window, span))
 			return true;
 	}
+	if (loaded)
+		return true;
 	while ((span = mcentral_take(class, port_cpu()))) {
 		atomic_store(&span->window, &window_unlisted);
 		if (load_from(heap, window, span, met))
@@ -485,6 +495,15 @@ static int free_remote(struct span *span, unsigned index, uint32_t cpu, struct m
 	return free_afar(span, index, met) ? -1 : MM_DOUBLE_FREE;
 }
 
+/* A full stack sends frees the long way: half of it goes back, so that the next ones are short. */
+static void spill_stack(struct cpu_heap *heap, struct span_class *class, struct met *met)
+{
+	struct window *window = my_window(heap, class);
+
+	if (window && stack_is_full(window->top))
+		unload_stack(heap, window, STACK_HALF, met);
+}
+
 int mcache_free(struct span *span, unsigned index)
 {
 	struct cpu_heap *heap;
@@ -499,6 +518,8 @@ int mcache_free(struct span *span, unsigned index)
 	cpu = span_owner(span);
 	if (cpu == (uint32_t)(heap - cpu_heaps) && spin_lock_context(&heap->lock, &flags)) {
 		bad = free_local(heap, span, index, &end, &met);
+		if (span->stack && bad < 0)
+			spill_stack(heap, span->class, &met);
 		spin_unlock_irqrestore(&heap->lock, flags);
 	} else if (cpu == SPAN_NOBODY || cpu == SPAN_LARGE) {
 		bad = MM_DOUBLE_FREE; /* it has ended since it was looked up */
@@ -573,7 +594,7 @@ static void unload_class(struct cpu_heap *heap, struct mcache *mcache, unsigned 
 	if (i < STACK_FIRST)
 		unload(heap, &mcache->window[i]);
 	else
-		unload_stack(heap, &mcache->window[i], met);
+		unload_stack(heap, &mcache->window[i], STACK_SLOTS, met);
 	if (i % 16)
 		return;
 	spin_unlock_irqrestore(&heap->lock, *flags);

@@ -50,12 +50,16 @@
  *	| NULL | object | object |   ▼    |        |  aligned to its size
  *	|      | mark   | mark   |        |        |
  *
+ * Once full, it gives half back to the spans with the next free; once empty, it is
+ * filled up to half at least, from several spans if there are.
+ *
  * Neither end needs a count: below is no object, and behind the last slot top is
  * aligned to the stack's size. NMIs put nothing on their stacks and leave nothing
  * there, as a stack could not be emptied while an NMI may come: theirs is closed,
  * that is, full and empty at once.
  */
 #define STACK_SLOTS 8 /* with the one that stays empty */
+#define STACK_HALF (STACK_SLOTS / 2)
 #define STACK_CLASSES 72
 #define STACK_FIRST (SPAN_CLASSES - STACK_CLASSES)
 

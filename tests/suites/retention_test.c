@@ -105,6 +105,37 @@ static void a_port_keeps_more(struct kunit *test)
 	books_close(test, &before);
 }
 
+/* A stack that is full or empty makes the way long: not for the next calls as well. */
+static void stacks_move_by_halves(struct kunit *test)
+{
+	const struct window *window;
+	struct mm_stats before;
+	void *p[2 * STACK_SLOTS];
+
+	mm_drain();
+	books_open(&before);
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = kmalloc(16 * KIB, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, p[0]);
+	window = &mcache_heap(this_cpu())->mcache[MM_TASK]->window[
+		pagemap_find(virt_to_phys(p[0]))->class->index];
+	KUNIT_EXPECT_EQ(test, stack_size(window), 0);
+	for (unsigned i = 0; i < STACK_SLOTS - 1; i++)
+		kfree(p[i]);
+	KUNIT_EXPECT_EQ(test, stack_size(window), STACK_SLOTS - 1);
+	kfree(p[STACK_SLOTS - 1]);
+	KUNIT_EXPECT_EQ(test, stack_size(window), STACK_SLOTS - 1 - STACK_HALF);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+	for (unsigned i = 0; i < STACK_HALF; i++)
+		p[i] = kmalloc(16 * KIB, GFP_KERNEL);
+	KUNIT_EXPECT_EQ(test, stack_size(window), STACK_HALF - 1);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+	for (unsigned i = STACK_HALF; i < STACK_SLOTS; i++)
+		p[i] = kmalloc(16 * KIB, GFP_KERNEL);
+	kfree_bulk(ARRAY_SIZE(p), p);
+	books_close(test, &before);
+}
+
 static void parts_stay_below_the_whole(struct kunit *test)
 {
 	struct retained kept;
@@ -150,6 +181,7 @@ static struct kunit_case retention_cases[] = {
 	KUNIT_CASE(tasks_end_spans_at_once),
 	KUNIT_CASE(interrupts_leave_it_to_tasks),
 	KUNIT_CASE(a_port_keeps_more),
+	KUNIT_CASE(stacks_move_by_halves),
 	KUNIT_CASE(parts_stay_below_the_whole),
 	KUNIT_CASE(shown),
 	{},
