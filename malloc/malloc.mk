@@ -40,6 +40,7 @@ $(O)/malloc/list: FORCE
 $(O)/libspanheap.so: $(malloc_obj) $(O)/malloc/list
 	$(call say,LIBLD,$@)
 	$(Q)$(HOST_GCC) $(MALLOC_CFLAGS) $(MALLOC_LDFLAGS) -o $@ $(malloc_obj)
+	$(Q)ln -sf $(@F) $@.0
 
 # Names that others may have as well are made local.
 $(O)/libspanheap.a: $(malloc_obj) $(O)/malloc/list

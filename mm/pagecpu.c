@@ -159,7 +159,8 @@ int pagecache_init_cpu(void)
 
 void pagecache_show(struct pagecache *cache)
 {
-	if (cache->floor == PAGECACHE_HIDDEN && !atomic_load_relaxed(&mm_fail_armed)) {
+	if (atomic_load_relaxed(&cache->floor) == PAGECACHE_HIDDEN &&
+	    !atomic_load_relaxed(&mm_fail_armed)) {
 		atomic_store_relaxed(&cache->floor, cache->bottom);
 		atomic_fence();
 		if (atomic_load_relaxed(&mm_fail_armed))
