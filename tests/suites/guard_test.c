@@ -255,6 +255,42 @@ static void busy(struct kunit *test)
 	stop(test);
 }
 
+static int stopped;
+
+static void stop_now(const struct mm_misuse_report *report)
+{
+	(void)report;
+	stopped = mm_guard_stop();
+}
+
+/* Somebody stops in the middle of a free, then of an allocation: the slot is not his to take. */
+static void stopped_in_the_middle(struct kunit *test)
+{
+	char *p, *q;
+
+	start(test, 1);
+	p = take(test, 100);
+	p[-1]++;
+	mm_set_misuse_handler(stop_now);
+	kfree(p);
+	KUNIT_EXPECT_EQ(test, stopped, -EBUSY);
+
+	mm_guard_rate(1);
+	p = take(test, 100);
+	kfree(p);
+	p[3] = 1;
+	for (unsigned i = 1; i < SLOTS; i++)
+		kfree(take(test, 100));
+	stopped = 0;
+	q = take(test, 100);
+	KUNIT_EXPECT_PTR_EQ(test, q, p);
+	KUNIT_EXPECT_EQ(test, stopped, -EBUSY);
+	object_fill(q, 100, 7);
+	kfree(q);
+	mm_set_misuse_handler(NULL);
+	stop(test);
+}
+
 /* Each allocation of the start fails once: nothing is left of it. */
 static void start_fails(struct kunit *test)
 {
@@ -367,6 +403,7 @@ static struct kunit_case guard_cases[] = {
 	KUNIT_CASE(wrong_frees),
 	KUNIT_CASE(senseless),
 	KUNIT_CASE(busy),
+	KUNIT_CASE(stopped_in_the_middle),
 	KUNIT_CASE(start_fails),
 	KUNIT_CASE(a_sample),
 	KUNIT_CASE(all_contexts),
