@@ -6,7 +6,7 @@
 #	build/<variant>/	each other combination of CC, LD, PREEMPT, FLAT_ARENAS
 #	.../extra-<name>/	an image with the suites of EXTRA=<dir> linked in
 #
-# Sources are found by wildcards. The makefile fragments tests/*.mk, bench/*.mk
+# Sources are found by wildcards. The makefile fragments malloc/*.mk, tests/*.mk, bench/*.mk
 # and tools/*.mk add targets, and names to ALL_TARGETS (built by `make`),
 # TEST_TARGETS (run by `make test`) and DEPS (Debian packages).
 
@@ -109,7 +109,7 @@ endif
 
 .PHONY: all deps run selftest test test-shapes kbench clean help FORCE
 
-all: $(I)/kernel.elf $(B)/BOOTX64.EFI $(I)/esp.img ## kernel image, UEFI application, ESP image
+all: $(I)/kernel.elf $(B)/BOOTX64.EFI $(I)/esp.img ## kernel image, UEFI application, ESP image, malloc library
 
 deps: ## install the Debian packages that are missing
 	$(Q)missing=; \
@@ -162,7 +162,7 @@ help: ## this list
 	@echo '  CC=clang LD=ld.lld   the other compiler'
 	@echo '  O=DIR             build folder (build);  V=1 shows the commands'
 
--include $(sort $(wildcard tests/*.mk bench/*.mk tools/*.mk))
+-include $(sort $(wildcard malloc/*.mk tests/*.mk bench/*.mk tools/*.mk))
 
 all: $(ALL_TARGETS)
 

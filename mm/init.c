@@ -18,6 +18,7 @@
 #include "mm/numa.h"
 #include "mm/pagecache.h"
 #include "mm/pageheap.h"
+#include "mm/pagemap.h"
 #include "mm/medium.h"
 #include "mm/metaframe.h"
 #include "mm/pressure.h"
@@ -81,6 +82,7 @@ int mm_init(void)
 		pageheap_init(&main_heap[node], &main_map, node);
 	numa_init(present);
 	pressure_init();
+	pagemap_init();
 	pagecache_init_none();
 	mcache_init();
 	tiny_init();

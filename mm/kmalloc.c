@@ -102,8 +102,8 @@ static never_inline void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 	void *object = NULL;
 	bool spared;
 
-	if (likely((gfp & KMALLOC_ODD) == __GFP_ZERO) && size <= KMALLOC_MAX_SMALL && align == 1 &&
-	    (object = take_zeroed(size)))
+	if (likely((gfp & KMALLOC_ODD) == __GFP_ZERO) && !gfp_has_node(gfp) &&
+	    size <= KMALLOC_MAX_SMALL && align == 1 && (object = take_zeroed(size)))
 		return object;
 	spared = mm_fail_spare(gfp);
 	if (mm_should_fail(gfp))
@@ -116,7 +116,8 @@ static never_inline void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 	mm_fail_resume(spared);
 	if (!object)
 		return kmalloc_failed(size, gfp);
-	if (gfp & __GFP_ZERO)
+	/* A large one is, by those who may know that its pages are. */
+	if (gfp & __GFP_ZERO && pagemap_find(virt_to_phys(object))->class)
 		memset(object, 0, kmalloc_size(object));
 	return object;
 }

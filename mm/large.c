@@ -2,6 +2,7 @@
 /* Large objects; see large.h. */
 #include <spanheap/misuse.h>
 
+#include "lib/string.h"
 #include "mm/framebits.h"
 #include "mm/large.h"
 #include "mm/medium.h"
@@ -24,6 +25,8 @@ void *large_alloc(size_t size, size_t align, gfp_t gfp)
 		align = MAX(size, align);
 	if (!(gfp & (GFP_DMA | GFP_DMA32 | __GFP_THISNODE)) && !gfp_has_node(gfp))
 		span = medium_take(npages, align);
+	if (span && gfp & __GFP_ZERO)
+		memset(phys_to_virt(span->base), 0, npages * PAGE_SIZE);
 	if (!span)
 		span = span_create_large(npages, align, gfp);
 	if (!span)

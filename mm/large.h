@@ -20,7 +20,8 @@ static inline size_t large_pages(size_t size)
 	return size / PAGE_SIZE + !!(size % PAGE_SIZE);
 }
 
-/** large_alloc() - an object, at a multiple of @align, of @size if that is a power of two. */
+/** large_alloc() - an object, at a multiple of @align, of @size if that is a power of two; cleared
+ * if @gfp says so. */
 void *large_alloc(size_t size, size_t align, gfp_t gfp);
 
 /** large_free() - free the object at @pa. Return: -1, or the enum mm_misuse found. */

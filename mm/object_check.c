@@ -77,8 +77,8 @@ static void check_large(struct check *check, struct span *span)
 	bool waits = span->cpu == SPAN_NOBODY;
 
 	check->said.medium += waits;
-	if ((span->cpu != SPAN_LARGE && !waits) || span->magic || span->nobjs != 1 ||
-	    span->used[0] != 1 || !span->inbox_next)
+	if ((span->cpu != SPAN_LARGE && span->cpu != SPAN_KEPT && !waits) || span->magic ||
+	    span->nobjs != 1 || span->used[0] != 1 || !span->inbox_next)
 		fault(check, span, "not as a large object is");
 }
 

@@ -68,7 +68,7 @@ uint64_t pagecache_held(const struct pagecache *cache)
 /* Half of the room, so that neither the next free nor the next allocation comes here again. */
 static unsigned batch_of(const struct pagecache *cache)
 {
-	return (unsigned)(cache->limit - cache->bottom + 1) / 2;
+	return (unsigned)(atomic_load_relaxed(&cache->limit) - cache->bottom + 1) / 2;
 }
 
 /*
@@ -143,7 +143,7 @@ static void *alloc_frame(struct pagecache *cache)
 
 	if (cache->top > cache->bottom)
 		return pagecache_take_top(cache);
-	if (cache->limit == cache->bottom)
+	if (atomic_load_relaxed(&cache->limit) == cache->bottom)
 		return NULL;
 	n = hold_frames(cache, batch_of(cache), words, ARRAY_SIZE(words));
 	if (!n)
@@ -156,9 +156,11 @@ static void *alloc_frame(struct pagecache *cache)
 static __attribute__((noinline)) bool spill(struct pagecache *cache)
 {
 	unsigned have = (unsigned)(cache->top - cache->bottom);
-	unsigned room = (unsigned)(cache->limit - cache->bottom), n = have - room / 2;
+	unsigned room = (unsigned)(atomic_load_relaxed(&cache->limit) - cache->bottom);
+	/* Another CPU may have left meanwhile, so that there is room now. */
+	unsigned n = have - MIN(have, room / 2);
 
-	if (!pageheap_unhold(cache->heap, cache->bottom, n))
+	if (n && !pageheap_unhold(cache->heap, cache->bottom, n))
 		return false;
 	cpu_local_add(&cache->returned, n);
 	memmove(cache->bottom, cache->bottom + n, (have - n) * sizeof(*cache->bottom));
@@ -195,7 +197,9 @@ bool pagecache_free_frame(struct pagecache *cache, void *addr)
 	if (!addr)
 		return false;
 	if (top->addr != addr) {
-		if (top >= cache->limit && (cache->limit == cache->bottom || !spill(cache)))
+		struct held_frame *limit = atomic_load_relaxed(&cache->limit);
+
+		if (top >= limit && (limit == cache->bottom || !spill(cache)))
 			return false;
 		if (!pagecache_find(cache, frame))
 			return false;
@@ -281,7 +285,7 @@ static void *alloc_short(struct pagecache *cache, unsigned n, unsigned align)
 	unsigned bit = find_free_run(cache->run.frames, n, align);
 
 	if (bit == 64) {
-		if (!cache->run_limit || !refill_run(cache, n, align))
+		if (!atomic_load_relaxed(&cache->run_limit) || !refill_run(cache, n, align))
 			return NULL;
 		bit = find_free_run(cache->run.frames, n, align);
 	}
@@ -303,7 +307,7 @@ static bool free_short(struct pagecache *cache, void *addr, unsigned n)
 	struct frame_word *word;
 	struct chunk *chunk;
 
-	if (!cache->run_limit)
+	if (!atomic_load_relaxed(&cache->run_limit))
 		return false;
 	if (pagecache_put_run(cache, addr, n) || put_first_run(cache, addr, n))
 		return true;
@@ -440,7 +444,7 @@ static bool keep_frames(struct pagecache *cache, const struct held_word *held)
 		return true;
 	}
 	n = popcount64(held->frames);
-	if (top + n > cache->limit)
+	if (top + n > atomic_load_relaxed(&cache->limit))
 		return false;
 	for (uint64_t frames = held->frames; frames; frames &= frames - 1)
 		*top++ = (struct held_frame){
@@ -484,7 +488,7 @@ size_t pagecache_free_bulk(struct pagecache *cache, size_t n, void **pages)
 	size_t done = 0, same;
 
 	/* An NMI might have no place for what it has claimed. */
-	if (!cache->run_limit)
+	if (!atomic_load_relaxed(&cache->run_limit))
 		return 0;
 	for (; done < n && nwords < BULK_WORDS; done += same) {
 		struct held_word *held = &words[nwords];

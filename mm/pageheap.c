@@ -351,14 +351,15 @@ static struct chunk *seat_chunk(struct pageheap *heap, uint64_t pfn)
 	struct chunk *chunk = memmap_chunk(heap->map, pfn << FRAME_SHIFT);
 	unsigned long flags;
 
-	if (!chunk || chunk->leaf)
+	if (!chunk || atomic_load(&chunk->leaf))
 		return chunk;
 	flags = spin_lock_irqsave(&heap->lock);
 	if (!chunk->leaf)
-		chunk->leaf = sumtree_leaf(&heap->tree, pfn / CHUNK_FRAMES,
-					   memmap_node_pool(heap->map, heap->node));
+		atomic_store(&chunk->leaf,
+			     sumtree_leaf(&heap->tree, pfn / CHUNK_FRAMES,
+					  memmap_node_pool(heap->map, heap->node)));
 	spin_unlock_irqrestore(&heap->lock, flags);
-	return chunk->leaf ? chunk : NULL;
+	return atomic_load(&chunk->leaf) ? chunk : NULL;
 }
 
 void pageheap_add(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, unsigned n)

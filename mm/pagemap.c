@@ -11,7 +11,7 @@
 #define BLOCK_ENTRIES (FRAME_SIZE / sizeof(pagemap_entry_t))
 #define BLOCK_SIZE (BLOCK_ENTRIES * PAGE_SIZE)
 
-const uint64_t pagemap_limit = 1ULL << ARENA_PHYS_BITS;
+uint64_t pagemap_limit = 1ULL << ARENA_PHYS_BITS;
 const uintptr_t pagemap_first =
 	__builtin_choose_expr(__builtin_constant_p(PORT_DIRECT_BASE), PORT_DIRECT_BASE, 0);
 struct window window_listed = { .taken = ~0ULL };
@@ -23,6 +23,14 @@ static_assert(ARENA_SIZE % BLOCK_SIZE == 0, "a block lies in one arena");
 
 /* Blocks that are neighbours in the window may share a table: one at a time. */
 static struct spinlock window_lock;
+
+void pagemap_init(void)
+{
+	uint64_t shown = PORT_WINDOW_SIZE / sizeof(pagemap_entry_t) * PAGE_SIZE;
+
+	if (PORT_HAS_WINDOW && shown < pagemap_limit)
+		pagemap_limit = shown;
+}
 
 /* The slot that says where a block's entries are: that of its first chunk. */
 static pagemap_entry_t **block_slot(phys_addr_t pa)
@@ -60,7 +68,7 @@ static void show_block(phys_addr_t pa, pagemap_entry_t *block)
 	struct meta_pool *pool = memmap_node_pool(&main_map, 0);
 	struct port_pool tables = { 0 };
 
-	if (!PORT_WINDOW_SIZE)
+	if (!PORT_HAS_WINDOW || pa >= pagemap_limit)
 		return;
 	addrstate_feed(&main_map, 0, ADDRSTATE_ROOM);
 	if (meta_fill_tables(pool, &tables, port_pool_worst(FRAME_SIZE))) {
@@ -74,6 +82,23 @@ static void show_block(phys_addr_t pa, pagemap_entry_t *block)
 	meta_return_tables(pool, &tables);
 }
 
+/* A block that lies in the window; or NULL. Of two CPUs that make it one waits. */
+static pagemap_entry_t *block_in_window(phys_addr_t pa)
+{
+	phys_addr_t base = round_down(pa, BLOCK_SIZE);
+	pagemap_entry_t **slot = block_slot(base);
+	uintptr_t place = window_place(base);
+	unsigned long flags = spin_lock_irqsave(&window_lock);
+
+	if (!*slot && !port_map(place, base, FRAME_SIZE, PORT_READ | PORT_WRITE, NULL)) {
+		atomic_store(&chunk_find(&main_map.index, base + CHUNK_SIZE)->spans,
+			     (pagemap_entry_t *)place);
+		atomic_store(slot, (pagemap_entry_t *)place);
+	}
+	spin_unlock_irqrestore(&window_lock, flags);
+	return *slot;
+}
+
 static pagemap_entry_t *get_block(phys_addr_t pa)
 {
 	pagemap_entry_t **slot = block_slot(pa), *block, *fresh;
@@ -85,6 +110,8 @@ static pagemap_entry_t *get_block(phys_addr_t pa)
 		return block;
 	if (port_context() == MM_NMI)
 		return NULL;
+	if (PORT_WINDOW_IS_MEMORY && pa < pagemap_limit)
+		return block_in_window(pa);
 	fresh = metaframe_alloc();
 	if (!fresh)
 		return NULL;
@@ -111,7 +138,8 @@ void pagemap_forget(struct arena *arena)
 			port_unmap(va, FRAME_SIZE, NULL);
 			port_flush(va, FRAME_SIZE);
 		}
-		metaframe_free(arena->chunk[i].spans);
+		if (!PORT_WINDOW_IS_MEMORY || arena->base >= pagemap_limit)
+			metaframe_free(arena->chunk[i].spans);
 	}
 }
 

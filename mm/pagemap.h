@@ -15,6 +15,9 @@
  * Where a span has been and is no more the entry leads to gone_span, which is the
  * same in all but its name: it tells a double free from a free of anything.
  *
+ * Where the window is memory of its own (a process), the entries lie there and
+ * nowhere else.
+ *
  * A CPU may see a zero of the window for a while after entries were mapped
  * there; pagemap_find() looks at the frames themselves and is never wrong.
  */
@@ -49,15 +52,18 @@ static inline pagemap_entry_t pagemap_entry_of(const struct span *span)
 /** pagemap_find() - the span whose first or any page (small spans) holds @pa; or null_span. */
 struct span *pagemap_find(phys_addr_t pa);
 
-/* 1 << ARENA_PHYS_BITS, in memory: to compare with it takes no register. */
-extern const uint64_t pagemap_limit;
+/* What the window shows entries of; in memory: to compare with it takes no register. */
+extern uint64_t pagemap_limit;
+
+/** pagemap_init() - before the first look-up. */
+void pagemap_init(void);
 
 /* What pagemap_lookup() reads. */
 static inline pagemap_entry_t pagemap_entry(phys_addr_t pa)
 {
 	if (unlikely(pa >= pagemap_limit))
 		return 0;
-	if (!PORT_WINDOW_SIZE)
+	if (!PORT_HAS_WINDOW)
 		return pagemap_entry_of(pagemap_find(pa));
 	return ((const pagemap_entry_t *)PORT_WINDOW_BASE)[pa >> PAGE_SHIFT];
 }
@@ -67,7 +73,8 @@ static inline pagemap_entry_t pagemap_entry(phys_addr_t pa)
  * below need a test, and the place of an entry follows from the address itself.
  */
 #define PAGEMAP_TO_TOP                                                                    \
-	(__builtin_constant_p(PORT_DIRECT_BASE + PORT_WINDOW_BASE + PORT_WINDOW_SIZE) &&  \
+	(PORT_HAS_WINDOW &&                                                               \
+	 __builtin_constant_p(PORT_DIRECT_BASE + PORT_WINDOW_BASE + PORT_WINDOW_SIZE) &&  \
 	 PORT_WINDOW_SIZE >= (0 - (uint64_t)PORT_DIRECT_BASE) / PAGE_SIZE * sizeof(pagemap_entry_t))
 
 /* PORT_DIRECT_BASE, in memory. */

@@ -129,7 +129,7 @@ void span_class_init(struct span_class *class, uint32_t size, unsigned npages, u
 static bool give_pages(struct span *span, size_t npages, size_t mapped, size_t align, gfp_t gfp)
 {
 	void *pages = inner_pages_alloc(npages * PAGE_FRAMES, MAX(align, PAGE_SIZE),
-					gfp & ~__GFP_ZERO & ~__GFP_NOFAIL);
+					gfp & ~__GFP_NOFAIL);
 
 	if (!pages)
 		return false;
@@ -153,7 +153,7 @@ struct span *span_create(struct span_class *class, gfp_t gfp)
 	span->magic = class->magic;
 	span->nobjs = class->nobjs;
 	span->stack = class->stack_window;
-	if (!give_pages(span, class->npages, class->npages, class->align, gfp)) {
+	if (!give_pages(span, class->npages, class->npages, class->align, gfp & ~__GFP_ZERO)) {
 		drop_span(span);
 		return NULL;
 	}

@@ -40,6 +40,7 @@
 #define SPAN_NOBODY 0xffffffffU	 /* null_span; a span that is no more */
 #define SPAN_CENTRAL 0xfffffffeU /* with mcentral */
 #define SPAN_LARGE 0xfffffffdU	 /* one object on whole pages, nobody's */
+#define SPAN_KEPT 0xfffffffcU	 /* such a one, freed and kept for the next request */
 
 /*
  * Set in cpu while others have freed in the span and its owner has not looked:
@@ -155,12 +156,12 @@ struct span {
 	uint64_t used[];
 };
 
-/* A CPU's number, SPAN_NOBODY, SPAN_CENTRAL or SPAN_LARGE. */
+/* A CPU's number, SPAN_NOBODY, SPAN_CENTRAL, SPAN_LARGE or SPAN_KEPT. */
 static inline uint32_t span_owner(const struct span *span)
 {
 	uint32_t cpu = atomic_load(&span->cpu);
 
-	return cpu < SPAN_LARGE ? cpu & ~(SPAN_MAIL | SPAN_STACKED) : cpu;
+	return cpu < SPAN_KEPT ? cpu & ~(SPAN_MAIL | SPAN_STACKED) : cpu;
 }
 
 /* What is in cpu when @cpu owns the span. */
@@ -170,6 +171,20 @@ static inline uint32_t span_owned_by(const struct span *span, uint32_t cpu)
 }
 
 static_assert(offsetof(struct span, base) == 64, "what kfree() needs is in one cache line");
+
+/** span_keep() - free a large object, but let it be a span; false if it is freed already. */
+static inline bool span_keep(struct span *span)
+{
+	uint32_t cpu = SPAN_LARGE;
+
+	return atomic_cas(&span->cpu, &cpu, SPAN_KEPT);
+}
+
+/** span_reuse() - hand a kept object out again. */
+static inline void span_reuse(struct span *span)
+{
+	atomic_store(&span->cpu, SPAN_LARGE);
+}
 
 /** span_object() - where an object of a span is. */
 static inline void *span_object(const struct span *span, size_t index)
@@ -318,7 +333,8 @@ void span_class_init(struct span_class *class, uint32_t size, unsigned npages, u
  */
 struct span *span_create(struct span_class *class, gfp_t gfp);
 
-/** span_create_large() - one object on @npages pages, aligned to @align bytes; or NULL. */
+/** span_create_large() - one object on @npages pages, aligned to @align bytes, zeroed if @gfp
+ * says so; or NULL. */
 struct span *span_create_large(size_t npages, size_t align, gfp_t gfp);
 
 /** span_destroy() - give the pages back. Nobody holds an object of it; the caller has the claim. */

@@ -23,6 +23,7 @@ GENERATED = {"mm/sizeclass_table.h", "include/spanheap/kmalloc_class.h"}
 SOURCE = (".c", ".h", ".S", ".ld", ".py", ".sh", ".mk")
 
 STDC = r"std(arg|bool|def|int)\.h"
+LIBC = r"(errno|malloc|pthread|sched|stdlib|string|time|unistd|sys/(mman|uio))\.h"
 SPANHEAP = r"spanheap(_port)?[/.].*"
 FORBIDDEN_PATH = re.compile(r"(?<![\w.])/(home|root|tmp|work)/")
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
@@ -34,13 +35,15 @@ LAYERS = [
     ("mm/", [STDC, SPANHEAP, r"lib/.*", r"mm/.*"]),
     ("include/kernel/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*"]),
     ("include/kunit/", [STDC, r"kunit/.*"]),
+    ("arch/malloc/", [STDC, LIBC, SPANHEAP, r"lib/.*", r"arch/malloc/.*"]),
+    ("malloc/", [STDC, LIBC, SPANHEAP, r"lib/.*", r"mm/.*", r"arch/malloc/.*", r"malloc/.*"]),
     ("arch/x86_64/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*", r"arch/x86_64/.*"]),
     ("boot/efi/", [STDC, r"efi(lib)?\.h", r"kernel/(boot_info|image)\.h", r"boot/efi/.*"]),
     ("boot/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*", r"boot/pvh/.*", r"arch/x86_64/.*"]),
     ("init/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*", r"kunit/run\.h", r"init/.*"]),
     ("tests/kunit/", [STDC, SPANHEAP, r"lib/.*", r"kunit/.*", r"tests/kunit/.*"]),
     ("tests/suites/", [STDC, SPANHEAP, r"lib/.*", r"mm/.*", r"kunit/.*", r"kernel/(acpi|task)\.h",
-                       r"tests/suites/.*"]),
+                       r"tests/(suites|traces)/.*"]),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 STATIC = re.compile(r"^static (?!inline)[^=;(]*?\b(\w+)\(")

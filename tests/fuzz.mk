@@ -11,11 +11,10 @@
 HOST_CLANG ?= clang
 FUZZ_TIME ?= 300
 FUZZ := $(O)/fuzz
-FUZZ_CFLAGS := $(COMMON_CFLAGS) -Werror -I. -Iinclude -Itests/fuzz/include \
-	       -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_CFLAGS := $(COMMON_CFLAGS) -Werror -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_FLAGS := -verbosity=0 -timeout=20
 
-FUZZERS := memblock memblock-flat acpi
+FUZZERS := memblock memblock-flat acpi malloc
 FUZZ_PROGRAMS := $(FUZZERS:%=$(FUZZ)/%)
 
 # $(1) name, $(2) sources, $(3) compiler flags, $(4) libFuzzer's flags, $(5) inputs in a
@@ -24,7 +23,8 @@ define fuzzer
 $$(FUZZ)/$(1): $(2) Makefile tests/fuzz.mk
 	$$(call say,FUZZ,$$@)
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(HOST_CLANG) $$(FUZZ_CFLAGS) $(3) -MMD -MP -MF $$@.d $(2) -o $$@
+	$$(Q)$$(HOST_CLANG) $$(FUZZ_CFLAGS) $(3) -I. -Iinclude -Itests/fuzz/include \
+		-MMD -MP -MF $$@.d $(2) -o $$@
 
 -include $$(FUZZ)/$(1).d
 
@@ -34,10 +34,14 @@ endef
 
 memblock_src := mm/memblock.c tests/fuzz/memblock_fuzz.c
 acpi_src := arch/x86_64/acpi.c tests/fuzz/acpi_fuzz.c
+# Another port than the other fuzzers', and names apart from the sanitizer's.
+malloc_fuzz_src := $(malloc_src) tests/fuzz/malloc_fuzz.c
 
 $(eval $(call fuzzer,memblock,$(memblock_src),,-max_len=256,15000))
 $(eval $(call fuzzer,memblock-flat,$(memblock_src),-DCONFIG_FLAT_ARENAS=1,-max_len=256,4000))
 $(eval $(call fuzzer,acpi,$(acpi_src),,-max_len=1024 -dict=tests/fuzz/acpi.dict,200000))
+$(eval $(call fuzzer,malloc,$(malloc_fuzz_src),-Iarch/malloc/include -include \
+	tests/malloc/renamed.h -fno-builtin -pthread,-max_len=512,4000))
 
 .PHONY: fuzz test-fuzz
 

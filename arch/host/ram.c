@@ -10,10 +10,9 @@
  * One reserved range is the direct map: physical address 0 is its start. Which
  * of it is RAM, memblock is told; the rest is never touched.
  *
- * The window of the preload back end is memory of its own: port_map() puts
- * nothing there, the frames it is given stay untouched and cost nothing, and
- * what is written through the window does not show in the direct map. mm/ uses
- * one view of a frame at a time, so that it cannot tell.
+ * The window of the preload back end is memory of its own, and mm/ is told:
+ * port_map() puts nothing there, the frames it is given stay untouched and cost
+ * nothing, and what is written through the window does not show in the direct map.
  *
  * Every back end keeps book of what is mapped, to hold mm/ to the contract: a
  * second port_map() is -EEXIST, a port_unmap() of what is not mapped panics.
@@ -147,6 +146,7 @@ int host_ram_init(uint64_t phys_size, enum host_backend wanted)
 	host_port.phys_size = size;
 	host_port.has_mmu = backend == HOST_ENFORCED;
 	host_port.ram_is_zero = backend == HOST_PRELOAD;
+	host_port.window_is_memory = backend == HOST_PRELOAD;
 	err = make_region(&direct, base, size);
 	if (!err && backend == HOST_ENFORCED)
 		err = make_memfd();

@@ -36,6 +36,10 @@
  *   PORT_POSSIBLE_CPUS	* no CPU has a number as high as this; an expression that never
  *			changes after mm_init(); PORT_MAX_CPUS
  *   PORT_RAM_IS_ZERO	* 1 if RAM reads as zeroes when it is first mapped; 0
+ *   PORT_HAS_WINDOW	* 0 if there is no window; decided by PORT_WINDOW_SIZE
+ *   PORT_WINDOW_IS_MEMORY  * 1 if the window is memory of its own: what port_map() maps
+ *			there reads as zeroes at first, and the frames it is given are
+ *			not touched; 0
  *
  * Inline functions. All may be called in every context.
  *
@@ -127,6 +131,14 @@ static inline void port_unpin(void)
 
 #ifndef PORT_POSSIBLE_CPUS
 #define PORT_POSSIBLE_CPUS PORT_MAX_CPUS
+#endif
+
+#ifndef PORT_HAS_WINDOW
+#define PORT_HAS_WINDOW (PORT_WINDOW_SIZE != 0)
+#endif
+
+#ifndef PORT_WINDOW_IS_MEMORY
+#define PORT_WINDOW_IS_MEMORY 0
 #endif
 
 #ifndef PORT_RAM_IS_ZERO

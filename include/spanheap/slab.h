@@ -45,7 +45,7 @@ void *kmalloc_stacked_at(size_t offset, gfp_t gfp);
  *
  * What the compiler knows of @size and @gfp need not be looked at at run time.
  */
-static inline __attribute__((always_inline, malloc)) void *kmalloc(size_t size, gfp_t gfp)
+static inline __attribute__((always_inline, __malloc__)) void *kmalloc(size_t size, gfp_t gfp)
 {
 	if (!__builtin_constant_p(gfp) || gfp & KMALLOC_ODD)
 		return kmalloc_any(size, gfp);

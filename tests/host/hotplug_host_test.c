@@ -14,12 +14,13 @@
 #include <string.h>
 
 #include "lib/bits.h"
+#include "mm/arena.h"
 
 #define CYCLES 30
 
 static phys_addr_t spare(void)
 {
-	return host_port.phys_size - (512UL << 20);
+	return MIN(host_port.phys_size, PFN_LIMIT << FRAME_SHIFT) - (512UL << 20);
 }
 
 static void use_all(struct kunit *test, phys_addr_t base, uint64_t size)

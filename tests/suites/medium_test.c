@@ -10,6 +10,7 @@
 #include <kernel/task.h>
 #include "lib/string.h"
 #include "mm/medium.h"
+#include "mm/numa.h"
 #include "mm/retention.h"
 #include "mm/sizeclass.h"
 #include "tests/suites/object_fixture.h"
@@ -112,7 +113,7 @@ static void alignment_is_looked_at(struct kunit *test)
 static void bounded(struct kunit *test)
 {
 	static void *p[600];
-	size_t limit = retention.medium_cpu + retention.medium_node;
+	size_t limit = retention.medium_cpu + numa_order(0)->n * retention.medium_node;
 	struct mm_stats before;
 	unsigned n = 0;
 

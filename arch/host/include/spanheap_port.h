@@ -27,12 +27,13 @@
  * @phys_size: physical addresses end here
  * @has_mmu: mapping and unmapping change what faults
  * @ram_is_zero: RAM reads as zeroes when it is first mapped
+ * @window_is_memory: it does not show the frames that are mapped there
  */
 struct host_port {
 	uintptr_t direct_base, window_base;
 	size_t window_size;
 	uint64_t phys_size;
-	bool has_mmu, ram_is_zero;
+	bool has_mmu, ram_is_zero, window_is_memory;
 };
 
 extern struct host_port host_port;
@@ -42,6 +43,7 @@ extern struct host_port host_port;
 #define PORT_WINDOW_SIZE host_port.window_size
 #define PORT_HAS_MMU host_port.has_mmu
 #define PORT_RAM_IS_ZERO host_port.ram_is_zero
+#define PORT_WINDOW_IS_MEMORY host_port.window_is_memory
 
 #define HOST_NO_CPU (~0U)
 
