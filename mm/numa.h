@@ -38,8 +38,8 @@ void numa_init(uint64_t present);
 /**
  * numa_add_node() - a node has memory now; one that is known already stays as it is.
  *
- * One caller at a time. Who walks an order meanwhile sees all that was in it, and
- * the new one, or one of the others, perhaps twice. Nodes never go.
+ * Who walks an order meanwhile sees all that was in it, and the new one, or one of
+ * the others, perhaps twice. Nodes never go. Any context but NMI.
  */
 void numa_add_node(unsigned node);
 
