@@ -149,11 +149,11 @@ int pagecache_init_cpu(void)
 	if (cache_of[cpu][MM_TASK])
 		return 0;
 	pagecache_init_none();
-	if (!order->n)
+	if (!node_order_size(order))
 		return 0;
 	if (!records[cpu] && !make_record(cpu))
 		return -ENOMEM;
-	make_caches(cpu, &main_heap[order->node[0]]);
+	make_caches(cpu, &main_heap[node_order_at(order, 0)]);
 	return 0;
 }
 

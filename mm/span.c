@@ -257,6 +257,7 @@ bool span_let_go(struct span *span)
 
 	/* From here on the structure may become another span: then a bit too many is seen. */
 	(void)atomic_xchg(&span->inbox_next, NULL);
+	atomic_fence_after();
 	for (unsigned w = 0; w < nwords; w++)
 		if (atomic_load(&remote[w]))
 			return span_claim(span);
