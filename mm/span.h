@@ -388,7 +388,12 @@ void span_note_window(struct span *span, unsigned word, uint64_t left);
 /** span_word_live() - which objects of a word callers hold, at this moment. */
 uint64_t span_word_live(const struct span *span, unsigned word);
 
-/** span_for_each() - visit every span. What is made or ends meanwhile may be missed. */
+/**
+ * span_for_each() - visit every span. What is made or ends meanwhile may be missed.
+ * @fn: runs pinned
+ *
+ * Any context but NMI; memory may leave meanwhile.
+ */
 void span_for_each(void (*fn)(struct span *span, void *arg), void *arg);
 
 static inline void span_list_add(struct span_list *list, struct span *span)
