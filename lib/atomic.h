@@ -5,7 +5,7 @@
  *
  *	atomic_load, atomic_store		acquire, release
  *	atomic_*_relaxed			no ordering
- *	atomic_or, _and, _add, _xchg, _cas	acquire and release
+ *	atomic_or, _and, _fetch_*, _xchg, _cas	acquire and release
  *	cpu_local_*				one instruction on this CPU: an
  *						interrupt cannot split it, another
  *						CPU's access can
@@ -26,8 +26,8 @@
 #define atomic_store(p, v) (ATOMIC_POINT(), __atomic_store_n(p, v, __ATOMIC_RELEASE))
 #define atomic_store_relaxed(p, v) (ATOMIC_POINT(), __atomic_store_n(p, v, __ATOMIC_RELAXED))
 
-#define atomic_or(p, m) ((void)(ATOMIC_POINT(), __atomic_fetch_or(p, m, __ATOMIC_ACQ_REL)))
-#define atomic_and(p, m) ((void)(ATOMIC_POINT(), __atomic_fetch_and(p, m, __ATOMIC_ACQ_REL)))
+#define atomic_or(p, m) ((void)atomic_fetch_or(p, m))
+#define atomic_and(p, m) ((void)atomic_fetch_and(p, m))
 #define atomic_fetch_or(p, m) (ATOMIC_POINT(), __atomic_fetch_or(p, m, __ATOMIC_ACQ_REL))
 #define atomic_fetch_and(p, m) (ATOMIC_POINT(), __atomic_fetch_and(p, m, __ATOMIC_ACQ_REL))
 #define atomic_fetch_add(p, n) (ATOMIC_POINT(), __atomic_fetch_add(p, n, __ATOMIC_ACQ_REL))
@@ -40,6 +40,16 @@
 
 /* What was stored before is seen by others before what is loaded after it. */
 #define atomic_fence() (ATOMIC_POINT(), __atomic_thread_fence(__ATOMIC_SEQ_CST))
+
+/*
+ * Likewise, behind an atomic read-modify-write: of what that wrote. On x86 such an
+ * instruction is the fence.
+ */
+#ifdef __x86_64__
+#define atomic_fence_after() compiler_barrier()
+#else
+#define atomic_fence_after() atomic_fence()
+#endif
 
 /*
  * A relaxed load that the compiler may make part of a comparison, which it does not

@@ -71,10 +71,10 @@ bool mm_fail_decide(void)
 {
 	uint32_t one_in = atomic_load_relaxed(&fail_one_in);
 	uint64_t point;
+
 	if (atomic_load_relaxed(&mm_fail_spared))
 		return false;
 	point = atomic_fetch_add(&points, 1) + 1;
-
 	switch (atomic_load(&mm_fail_armed)) {
 	case FAIL_NTH:
 		if (point != atomic_load_relaxed(&fail_at))

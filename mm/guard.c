@@ -10,7 +10,9 @@
  * Locking: guard.lock, interrupts off, for the line of free slots alone. A slot is
  * its holder's: who takes it from the line; who changes its state from live. An
  * NMI that cannot have the lock leaves the slot in a second line (late), by
- * compare-and-swap.
+ * compare-and-swap. mm_guard_stop() takes all slots out of the line at once, or
+ * none: so what it takes down is in nobody's hands. guard.room changes only while
+ * the line is empty; who relies on it holds a slot, or the lock.
  */
 #include <spanheap/gfp.h>
 #include <spanheap/misuse.h>
@@ -51,16 +53,23 @@ struct guard_slot {
 struct span_class guard_class;
 uint32_t guard_one_in;
 
-/* @turn: requests that passed, for the sample */
+/*
+ * @nfree: slots in the line from @first on
+ * @late: what NMIs gave back past the lock
+ * @room: bytes of a slot's half that is Ready
+ * @turn: requests that passed, for the sample
+ * @allocs, @frees, @bytes: since the start; changed atomically
+ */
 static struct {
 	struct spinlock lock;
 	struct guard_slot *first, **last, *late;
+	size_t nfree;
 	struct guard_slot **slot;
 	size_t nslots, room;
 	phys_addr_t base;
 	uint64_t size;
 	uint64_t turn, allocs, frees, bytes;
-} guard;
+} guard = { .last = &guard.first };
 
 /* ---- Patterns ---- */
 
@@ -100,14 +109,14 @@ static void report_damage(enum mm_misuse kind, const char *at, const struct guar
 		mm_report_misuse(kind, at, slot->size, NULL);
 }
 
-/* ---- Lines of free slots ---- */
+/* ---- Lines of free slots; up to first_slot() guard.lock is held ---- */
 
-/* guard.lock is held. */
 static void append(struct guard_slot *slot)
 {
 	slot->next = NULL;
 	*guard.last = slot;
 	guard.last = &slot->next;
+	guard.nfree++;
 }
 
 static void append_late(void)
@@ -120,22 +129,53 @@ static void append_late(void)
 	}
 }
 
-static struct guard_slot *first_slot(void)
+static void empty_line(void)
 {
-	struct guard_slot *slot;
+	guard.first = NULL;
+	guard.last = &guard.first;
+	guard.nfree = 0;
+}
+
+static struct guard_slot *take_first(void)
+{
+	struct guard_slot *slot = guard.first;
+
+	if (!slot || guard.nfree == 1) {
+		empty_line();
+		return slot;
+	}
+	guard.first = slot->next;
+	guard.nfree--;
+	return slot;
+}
+
+/* The slot whose turn it is, if it has room; or NULL. */
+static struct guard_slot *first_slot(size_t size, size_t align)
+{
+	struct guard_slot *slot = NULL;
 	unsigned long flags;
 
 	if (!spin_lock_context(&guard.lock, &flags))
 		return NULL;
 	append_late();
-	slot = guard.first;
-	if (slot) {
-		guard.first = slot->next;
-		if (!guard.first)
-			guard.last = &guard.first;
-	}
+	if (size + BEHIND_MIN <= guard.room && align <= guard.room)
+		slot = take_first();
 	spin_unlock_irqrestore(&guard.lock, flags);
 	return slot;
+}
+
+/* Are all slots in the line? Then none is any longer. */
+static bool take_all_slots(void)
+{
+	unsigned long flags = spin_lock_irqsave(&guard.lock);
+	bool all;
+
+	append_late();
+	all = guard.nfree == guard.nslots;
+	if (all)
+		empty_line();
+	spin_unlock_irqrestore(&guard.lock, flags);
+	return all;
 }
 
 static void give_slot(struct guard_slot *slot)
@@ -173,10 +213,9 @@ static void *guard_alloc(size_t size, gfp_t gfp, size_t align)
 	char *damaged;
 
 	align = guarded_align(size, align);
-	if (gfp & (GFP_DMA | GFP_DMA32 | __GFP_THISNODE) || gfp_has_node(gfp) || !is_chosen() ||
-	    size + BEHIND_MIN > guard.room || align > guard.room)
+	if (gfp & (GFP_DMA | GFP_DMA32 | __GFP_THISNODE) || gfp_has_node(gfp) || !is_chosen())
 		return NULL;
-	slot = first_slot();
+	slot = first_slot(size, align);
 	if (!slot)
 		return NULL;
 	damaged = find_other(slot->start, slot->start + guard.room, FREED);
@@ -229,14 +268,19 @@ bool guard_holds(const struct span *span, phys_addr_t pa)
 
 void guard_count(uint64_t *live, uint64_t *bytes, uint64_t *allocs)
 {
-	*allocs = atomic_load_relaxed(&guard.allocs);
-	*live = *allocs - atomic_load_relaxed(&guard.frees);
+	uint64_t frees = atomic_load(&guard.frees);
+
+	*allocs = atomic_load(&guard.allocs);
+	*live = *allocs - frees;
 	*bytes = atomic_load_relaxed(&guard.bytes);
 }
 
 size_t mm_guard_live(void)
 {
-	return atomic_load(&guard.allocs) - atomic_load(&guard.frees);
+	/* In this order there are never more frees than allocations. */
+	uint64_t frees = atomic_load(&guard.frees);
+
+	return atomic_load(&guard.allocs) - frees;
 }
 
 /* ---- Slots come and go ---- */
@@ -299,7 +343,7 @@ static struct guard_slot *make_slot(phys_addr_t base)
 	return slot;
 }
 
-/* All that was made, the first @n slots. */
+/* All that was made, the first @n slots; none is in the line. */
 static void take_down(size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -307,8 +351,6 @@ static void take_down(size_t n)
 	metaframe_free_run(guard.slot, table_frames(guard.nslots));
 	(void)mem_fault(guard.base, guard.size);
 	guard.slot = NULL;
-	guard.first = NULL;
-	guard.nslots = guard.room = 0;
 }
 
 int mm_guard_start(size_t nslots, size_t largest, unsigned one_in)
@@ -330,15 +372,15 @@ int mm_guard_start(size_t nslots, size_t largest, unsigned one_in)
 		guard.slot = NULL;
 		return -ENOMEM;
 	}
-	guard.last = &guard.first;
 	for (size_t i = 0; i < nslots; i++) {
 		guard.slot[i] = make_slot(guard.base + i * 2 * guard.room);
 		if (!guard.slot[i]) {
 			take_down(i);
 			return -ENOMEM;
 		}
-		append(guard.slot[i]);
 	}
+	for (size_t i = 0; i < nslots; i++)
+		give_slot(guard.slot[i]);
 	mm_guard_rate(one_in);
 	return 0;
 }
@@ -354,17 +396,16 @@ void mm_guard_rate(unsigned one_in)
 int mm_guard_stop(void)
 {
 	mm_guard_rate(0);
-	if (mm_guard_live())
-		return -EBUSY;
 	if (!guard.slot)
 		return 0;
+	if (!take_all_slots())
+		return -EBUSY;
 	for (size_t i = 0; i < guard.nslots; i++) {
 		struct guard_slot *slot = guard.slot[i];
 
 		report_damage(MM_WRITE_AFTER_FREE,
 			      find_other(slot->start, slot->start + guard.room, FREED), slot);
 	}
-	append_late();
 	take_down(guard.nslots);
 	return 0;
 }

@@ -96,11 +96,11 @@ int mm_init_cpu(void)
 {
 	int err = initialised ? pagecache_init_cpu() : -ENOMEM;
 
-	if (!err)
-		err = mcache_init_cpu();
-	if (!err)
-		retention_count_cpu(true);
-	return err;
+	if (err)
+		return err;
+	mcache_init_cpu();
+	retention_count_cpu(true);
+	return 0;
 }
 
 void mm_exit_cpu(void)

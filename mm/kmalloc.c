@@ -3,8 +3,11 @@
  * kmalloc() and kfree(): the way from a size to a window, and from an address
  * to a bit.
  *
- *	kmalloc(size) ─► class ─► window of this CPU, context and class ─► lowest bit
+ *	kmalloc(size) ─► window of this CPU, context and class ─► its lowest object
  *	kfree(p) ─► page map ─► span ─► object number ─► checks ─► clear its bit
+ *
+ * Classes of few objects a span have a stack of objects in place of the window
+ * and, in kfree(), of the bit (mcache.h).
  *
  * What is on these two ways is counted in instructions (make kbench); all else
  * is behind calls that are not inlined.
@@ -229,7 +232,7 @@ void *kmalloc_any(size_t size, gfp_t gfp)
 
 int span_free_slowly(struct span *span, phys_addr_t pa)
 {
-	uint64_t product;
+	unsigned index;
 
 	if (atomic_load(&span->cpu) == SPAN_LARGE)
 		return large_free(span, pa);
@@ -239,10 +242,9 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 		return guard_free(span, pa);
 	if (!span->magic)
 		return large_freed(span, pa);
-	product = (pa - span->base) * span->magic;
-	if ((uint32_t)product >= span->magic)
+	if (!object_starts(pa - span->base, span->magic, &index))
 		return MM_INVALID_FREE;
-	return mcache_free(span, (unsigned)(product >> 32));
+	return mcache_free(span, index);
 }
 
 /* Whatever the short way could not free: in a full stack, on another CPU, large, or wrong. */
@@ -287,8 +289,7 @@ size_t kmalloc_size(const void *p)
  */
 static bool is_object(struct span *span, phys_addr_t pa)
 {
-	uint64_t product = (pa - span->base) * span->magic;
-	unsigned index = (unsigned)(product >> 32);
+	unsigned index;
 
 	if (span->class == &tiny_class)
 		return tiny_holds(span, pa);
@@ -296,7 +297,7 @@ static bool is_object(struct span *span, phys_addr_t pa)
 		return guard_holds(span, pa);
 	if (!span->magic)
 		return pa == span->base && atomic_load(&span->cpu) == SPAN_LARGE;
-	return (uint32_t)product < span->magic &&
+	return object_starts(pa - span->base, span->magic, &index) &&
 	       bit_of(atomic_load_relaxed(&span->used[index / 64]), index) &&
 	       !bit_of(atomic_load_relaxed(&span_remote(span)[index / 64]), index) &&
 	       !span_is_stacked(span, index);

@@ -126,6 +126,7 @@ static void enter_window(struct kmem_cache *cache)
 	if (cpu && slot && *entry != &cpu->window[port_context()]) {
 		/* Whoever starts to inject failures arms first, and then diverts. */
 		(void)atomic_xchg(entry, &cpu->window[port_context()]);
+		atomic_fence_after();
 		if (atomic_load(&mm_fail_armed))
 			atomic_store(entry, no_window());
 	}
@@ -215,7 +216,8 @@ bool kmem_cache_owns(const struct kmem_cache *cache, const void *p)
 {
 	phys_addr_t pa = virt_to_phys(p);
 	struct span *span = pagemap_find(pa);
-	size_t offset = pa - span->base, index;
+	size_t offset = pa - span->base;
+	unsigned index;
 
 	if (!span->class)
 		return !cache && span_owner(span) == SPAN_LARGE && !offset;
@@ -225,8 +227,7 @@ bool kmem_cache_owns(const struct kmem_cache *cache, const void *p)
 		return guard_holds(span, pa);
 	if (span->class == &tiny_class)
 		return tiny_size(span, pa);
-	index = offset / span->size;
-	return !(offset % span->size) && index < span->nobjs &&
+	return object_starts(offset, span->magic, &index) && index < span->nobjs &&
 	       bit_of(atomic_load(&span->used[index / 64]) &
 			      ~atomic_load(&span_remote(span)[index / 64]),
 		      index);

@@ -242,10 +242,12 @@ static uint64_t cache_loaded(const struct kmem_cache *cache)
 {
 	uint64_t n = 0;
 
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
-		for (unsigned c = 0; cache->cpu[cpu] && c < MM_NR_CONTEXTS; c++)
-			n += cache->cpu[cpu]->reloaded[c] -
-			     popcount64(window_bits(&cache->cpu[cpu]->window[c]));
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
+		const struct class_cpu *own = atomic_load(&cache->cpu[cpu]);
+
+		for (unsigned c = 0; own && c < MM_NR_CONTEXTS; c++)
+			n += own->reloaded[c] - popcount64(window_bits(&own->window[c]));
+	}
 	return n;
 }
 
@@ -309,7 +311,8 @@ void kmem_cache_divert(void)
 		return;
 	for (struct kmem_cache *cache = caches.first; cache; cache = cache->next)
 		for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
-			for (unsigned c = 0; cache->cpu[cpu] && c < MM_NR_CONTEXTS; c++)
+			for (unsigned c = 0; atomic_load(&cache->cpu[cpu]) && c < MM_NR_CONTEXTS;
+			     c++)
 				atomic_store(&cache->window[MCACHE_SLOT(cpu, c)], no_window());
 	spin_unlock_irqrestore(&caches.lock, flags);
 }

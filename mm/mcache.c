@@ -155,6 +155,7 @@ static bool free_afar(struct span *span, unsigned index, struct met *met)
 
 	if (atomic_fetch_or(&span_remote(span)[index / 64], bit) & bit)
 		return false;
+	atomic_fence_after();
 	tell(span, met);
 	return true;
 }
@@ -238,6 +239,7 @@ static void drain_inbox(struct cpu_heap *heap, struct met *met)
 		}
 		atomic_store(&span->cpu, span_owned_by(span, (uint32_t)(heap - cpu_heaps)));
 		(void)atomic_xchg(&span->inbox_next, NULL);
+		atomic_fence_after();
 		span_fold_remote(span, met);
 		if (span->window == &window_unlisted && span_has_free(span))
 			list_partial(heap, span);

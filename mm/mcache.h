@@ -13,18 +13,21 @@
  *	                          │
  *	                      page heap
  *
- * An allocation takes the lowest bit of its window. A free on the owning CPU
+ * An allocation takes the lowest object that its window has. A free on the owning CPU
  * clears the object's bit in the span by one instruction; on another CPU it sets
  * a bit in the span's remote set and puts the span into the owner's inbox if it
  * is not there yet.
  *
- * Handing over. A span changes its owner, or ends, only in task context of its
- * owner: so nothing of that CPU can be halfway through a free in it. And only
- * while it is claimed: inbox_next is taken from NULL by compare-and-swap. Who
+ * Handing over. A CPU's span changes its owner, or ends, only in task context of
+ * that CPU: so nothing there can be halfway through a free in it. And only while it
+ * is claimed (a span of mcentral's may go to a CPU unclaimed, under mcentral's lock,
+ * which who settles it takes): inbox_next is taken from NULL by compare-and-swap. Who
  * frees from elsewhere sets the remote bit first and looks at inbox_next then;
  * who hands over lets go of inbox_next first and looks at the remote bits then.
- * So one of the two sees the other, and no bit is left behind. A claimed span
- * stays with its owner until whoever claimed it is done.
+ * Between the two steps each has a full fence (atomic_fence_after()): acquire and
+ * release do not keep a load behind a store to another place. So one of the two
+ * sees the other, and no bit is left behind. A claimed span stays with its owner
+ * until whoever claimed it is done.
  *
  * Locking: cpu_heap->lock, interrupts off: the CPU's lists. Others than its CPU
  * take it only to confirm a suspicion. An NMI tries, and else frees as if from
@@ -78,6 +81,8 @@ extern const struct object_stack no_stack;
 
 /**
  * struct mcache - what one context of a CPU hands out, by span class.
+ * @window, @stack: the context's own, pinned; loaded and emptied by the CPU, under
+ *	the heap's lock or from the context itself. Others read them at any time
  * @slot: MCACHE_SLOT() of the context
  * @reloaded: objects put into windows beside what struct cpu_heap counts as loaded
  */
@@ -94,11 +99,14 @@ struct mcache {
 
 /**
  * struct cpu_heap - what a CPU owns.
- * @inbox: spans in which others have freed; ended by SPAN_CLAIMED
- * @mcache: by context; empty_mcache until first used
- * @partial: by span class: spans with free objects, in no window
- * @spare_bytes: of empty spans among them
- * @loaded: objects taken into windows, less those that came back unused
+ * @lock: see above
+ * @inbox: spans in which others have freed; ended by SPAN_CLAIMED. Anybody adds by
+ *	compare-and-swap, the CPU takes all by an exchange
+ * @mcache: by context; empty_mcache until first used. Written by the CPU,
+ *	interrupts off
+ * @partial: by span class: spans with free objects, in no window. Under the lock
+ * @spare_bytes: of empty spans among them. Under the lock; others read a hint
+ * @loaded: objects taken into windows, less those that came back unused. Likewise
  */
 struct cpu_heap {
 	struct spinlock lock;
@@ -126,8 +134,8 @@ static inline struct cpu_heap *mcache_heap(unsigned cpu)
 /** mcache_init() - the classes; before any CPU. */
 void mcache_init(void);
 
-/** mcache_init_cpu() - of the calling CPU. Return: 0 or -ENOMEM. */
-int mcache_init_cpu(void);
+/** mcache_init_cpu() - the calling CPU has the empty caches from now on. */
+void mcache_init_cpu(void);
 
 /**
  * mcache_first_use() - the running context allocates for the first time, or its CPU
@@ -347,10 +355,7 @@ static force_inline bool span_bit_is_enough(pagemap_entry_t *entry, uint64_t ind
 	       bit_of(PAGEMAP_SPAN_ONCE(*entry)->used[index / 64], index);
 }
 
-/*
- * Which object of a span starts at @p; false if none does. Exact: the low half of
- * the product is below the magic for a multiple of the size, and for nothing else.
- */
+/* object_starts(), for few instructions: which object of a span starts at @p? */
 static force_inline bool span_find_object(pagemap_entry_t *entry, const void *p, uint64_t *index)
 {
 	uint64_t product = (uintptr_t)p - PAGEMAP_SPAN_ONCE(*entry)->start;
@@ -430,6 +435,7 @@ static inline bool span_free_afar_quickly(struct span *span, uint64_t index, boo
 		return false;
 	if (atomic_load_relaxed(remote) & bit || atomic_fetch_or(remote, bit) & bit)
 		return false;
+	atomic_fence_after();
 	*tell = !atomic_load(&span->inbox_next);
 	return true;
 }

@@ -94,7 +94,7 @@ unsigned mcache_slot(void)
 	return mcache->slot;
 }
 
-int mcache_init_cpu(void)
+void mcache_init_cpu(void)
 {
 	struct cpu_heap *heap = mcache_heap(port_cpu());
 
@@ -102,7 +102,6 @@ int mcache_init_cpu(void)
 		heap->mcache[c] = (struct mcache *)&empty_mcache;
 		port_cache_set((enum mm_context)c, heap->mcache[c]);
 	}
-	return 0;
 }
 
 void mcache_leave_cpu(void)

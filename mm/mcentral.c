@@ -5,7 +5,7 @@
 #include "mm/misuse.h"
 #include "mm/numa.h"
 
-static uint32_t generation;
+static uint32_t generation; /* its lowest bit: the swept half */
 static uint64_t allocs;
 
 unsigned mcentral_swept(void)
@@ -182,18 +182,20 @@ struct span *mcentral_take(struct span_class *class, unsigned cpu)
 	const struct node_order *order = numa_order(numa_node_of(cpu));
 	unsigned budget = MCENTRAL_BUDGET;
 
-	for (unsigned i = 0; i < order->n; i++)
+	for (unsigned i = 0; i < node_order_size(order); i++) {
+		struct mcentral *windows = class->central[node_order_at(order, i)];
+
 		for (unsigned w = MEM_WINDOWS; w-- > 0;) {
-			struct mcentral *central = &class->central[order->node[i]][w];
 			unsigned long flags;
-			struct span *span = find_span(central, &budget, &flags);
+			struct span *span = find_span(&windows[w], &budget, &flags);
 
 			if (!span)
 				continue;
 			atomic_store(&span->cpu, span_owned_by(span, cpu));
-			spin_unlock_irqrestore(&central->lock, flags);
+			spin_unlock_irqrestore(&windows[w].lock, flags);
 			return span;
 		}
+	}
 	return NULL;
 }
 
@@ -258,8 +260,8 @@ static void *alloc_by_nodes(struct span_class *class, gfp_t gfp)
 	const struct node_order *order = numa_order(gfp_node(gfp));
 	unsigned budget = MCENTRAL_BUDGET;
 
-	for (unsigned i = 0; i < order->n; i++) {
-		unsigned node = order->node[i];
+	for (unsigned i = 0; i < node_order_size(order); i++) {
+		unsigned node = node_order_at(order, i);
 		void *object;
 
 		if (gfp & __GFP_THISNODE && node != gfp_node(gfp))

@@ -13,14 +13,20 @@
 #define NR_LISTS (MEDIUM_MAX_PAGES - MEDIUM_MIN_PAGES + 1)
 #define NR_WORDS ((NR_LISTS + 63) / 64)
 
-/* The last ones freed on a CPU, the oldest first. */
+/*
+ * The last ones freed on a CPU, the oldest first. Its own, interrupts off; of @bytes
+ * others take a look, as a hint.
+ */
 struct cpu_runs {
 	struct span *slot[CPU_SLOTS];
 	unsigned n;
 	size_t bytes;
 } cacheline_aligned;
 
-/* @filled: a bit for each list that is not empty; @turn: the next one to lose a run. */
+/*
+ * @filled: a bit for each list that is not empty; @turn: the next one to lose a run.
+ * All under @lock; @filled and @bytes are looked at without it, as hints.
+ */
 struct node_runs {
 	struct spinlock lock;
 	unsigned turn;
@@ -154,8 +160,8 @@ struct span *medium_take(size_t npages, size_t align)
 	span = take_slot(&cpu_runs[port_cpu()], npages, align);
 	order = numa_order(numa_node_of(port_cpu()));
 	port_irq_restore(flags);
-	if (!span && order->n)
-		span = take_from_node(&node_runs[order->node[0]], npages, align);
+	if (!span && node_order_size(order))
+		span = take_from_node(&node_runs[node_order_at(order, 0)], npages, align);
 	if (span)
 		atomic_store(&span->cpu, SPAN_LARGE);
 	return span;

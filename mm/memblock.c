@@ -29,8 +29,8 @@
 
 #define MEMBLOCK_MIN_ALIGN 64
 
-_Static_assert(PORT_PHYS_BITS < 62, "aligning upwards must not wrap");
-_Static_assert(MEMBLOCK_ALLOC_RANGES < MEMBLOCK_MAX_RANGES, "some are for reservations");
+static_assert(PORT_PHYS_BITS < 62, "aligning upwards must not wrap");
+static_assert(MEMBLOCK_ALLOC_RANGES < MEMBLOCK_MAX_RANGES, "some are for reservations");
 
 struct memblock boot_memblock;
 

@@ -236,7 +236,7 @@ static int add_slots(struct mempool *pool, int n)
 			if (s->in_use[slot / 64] & bit)
 				continue;
 			s->in_use[slot / 64] |= bit;
-			s->nslots = MAX(s->nslots, slot + 1);
+			atomic_store(&s->nslots, MAX(s->nslots, slot + 1));
 			add_empty(pool, s, slot);
 			added++;
 		}

@@ -3,6 +3,7 @@
 #include "lib/atomic.h"
 #include "mm/fault.h"
 #include "mm/metaframe.h"
+#include "mm/pressure.h"
 #include "mm/runsize.h"
 
 static size_t count;
@@ -39,8 +40,7 @@ bool inner_pages_extend(void *pages, size_t nframes, size_t more, gfp_t gfp)
 		limit = window_end(WINDOW_DMA);
 	else if (gfp & GFP_DMA32)
 		limit = window_end(WINDOW_DMA32);
-	return runsize_extend(heap_of(pfn), pfn, nframes, more, limit,
-			      !(gfp & (__GFP_HIGH | __GFP_NOFAIL | GFP_DMA | GFP_DMA32)));
+	return runsize_extend(heap_of(pfn), pfn, nframes, more, limit, pressure_is_ordinary(gfp));
 }
 
 bool inner_pages_trim(void *pages, size_t nframes, size_t keep)

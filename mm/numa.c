@@ -6,7 +6,7 @@
  */
 #include <spanheap/boot.h>
 
-#include "lib/atomic.h"
+#include "lib/spinlock.h"
 #include "mm/numa.h"
 
 #define DISTANCE_LOCAL 10
@@ -15,6 +15,7 @@
 static uint8_t distances[PORT_MAX_NODES][PORT_MAX_NODES]; /* 0: not told */
 static uint8_t cpu_node[PORT_MAX_CPUS];
 static struct node_order orders[PORT_MAX_NODES];
+static struct spinlock orders_lock; /* of who adds a node; readers need none */
 
 int mm_set_node_distance(int a, int b, unsigned distance)
 {
@@ -65,13 +66,23 @@ void numa_init(uint64_t present)
 			numa_add_node(node);
 }
 
-void numa_add_node(unsigned node)
+/* orders_lock is held. */
+static bool is_known(unsigned node)
 {
 	for (unsigned i = 0; i < orders[0].n; i++)
 		if (orders[0].node[i] == node)
-			return;
-	for (unsigned from = 0; from < PORT_MAX_NODES; from++)
+			return true;
+	return false;
+}
+
+void numa_add_node(unsigned node)
+{
+	unsigned long flags = spin_lock_irqsave(&orders_lock);
+	bool known = is_known(node);
+
+	for (unsigned from = 0; from < PORT_MAX_NODES && !known; from++)
 		insert(&orders[from], from, node);
+	spin_unlock_irqrestore(&orders_lock, flags);
 }
 
 const struct node_order *numa_order(unsigned node)

@@ -6,15 +6,31 @@
 #include <spanheap/gfp.h>
 #include <spanheap/port.h>
 
+#include "lib/atomic.h"
 #include "lib/bits.h"
 
 /**
  * struct node_order - nodes that have memory, nearest first.
+ *
+ * Changes while it is read, see numa_add_node(): by node_order_size() and, for each
+ * place once, node_order_at().
  */
 struct node_order {
 	uint8_t n;
 	uint8_t node[PORT_MAX_NODES];
 };
+
+/** node_order_size() - how many nodes there are by now. */
+static inline unsigned node_order_size(const struct node_order *order)
+{
+	return atomic_load(&order->n);
+}
+
+/** node_order_at() - one of them; @at is less than their number. */
+static inline unsigned node_order_at(const struct node_order *order, unsigned at)
+{
+	return atomic_load_relaxed(&order->node[at]);
+}
 
 /** numa_init() - make the orders for nodes of the set @present (bit n: node n). */
 void numa_init(uint64_t present);
@@ -22,8 +38,8 @@ void numa_init(uint64_t present);
 /**
  * numa_add_node() - a node has memory now; one that is known already stays as it is.
  *
- * One caller at a time. Who walks an order meanwhile sees all that was in it, and
- * the new one, or one of the others, perhaps twice. Nodes never go.
+ * Who walks an order meanwhile sees all that was in it, and the new one, or one of
+ * the others, perhaps twice. Nodes never go. Any context but NMI.
  */
 void numa_add_node(unsigned node);
 

@@ -23,8 +23,8 @@
 #include "mm/misuse.h"
 #include "mm/numa.h"
 #include "mm/pagecache.h"
-#include "mm/pressure.h"
 #include "mm/pagemap.h"
+#include "mm/pressure.h"
 
 #define MAX_ORDER_BITS (PORT_PHYS_BITS - FRAME_SHIFT)
 #define CHUNK_ORDER (CHUNK_SHIFT - FRAME_SHIFT)
@@ -84,12 +84,13 @@ static uint64_t alloc_on_nodes(unsigned node, const struct run_wanted *want, gfp
 {
 	const struct node_order *order = numa_order(node);
 
-	for (unsigned i = 0; i < order->n; i++) {
+	for (unsigned i = 0; i < node_order_size(order); i++) {
+		unsigned at = node_order_at(order, i);
 		uint64_t pfn;
 
-		if (gfp & __GFP_THISNODE && order->node[i] != node)
+		if (gfp & __GFP_THISNODE && at != node)
 			continue;
-		pfn = alloc_on_node(&main_heap[order->node[i]], want, zero);
+		pfn = alloc_on_node(&main_heap[at], want, zero);
 		if (pfn != PFN_NONE)
 			return pfn;
 	}
@@ -186,8 +187,7 @@ static void *alloc_run(struct run_wanted *want, gfp_t gfp)
 	return addr;
 }
 
-static __attribute__((noinline)) void free_to_heap(void *addr, uint64_t n, size_t size,
-						   const void *caller)
+static never_inline void free_to_heap(void *addr, uint64_t n, size_t size, const void *caller)
 {
 	phys_addr_t pa = virt_to_phys(addr);
 	int bad = MM_PAGE_INVALID_FREE;
@@ -222,13 +222,13 @@ static struct run_wanted ordinary(uint64_t n, uint64_t align, gfp_t gfp)
 		.n = n,
 		.align = align,
 		.hi = PFN_LIMIT,
-		.keep_floor = !(gfp & (__GFP_HIGH | __GFP_NOFAIL | GFP_DMA | GFP_DMA32)),
+		.keep_floor = pressure_is_ordinary(gfp),
 	};
 }
 
 /* ---- One frame ---- */
 
-static __attribute__((noinline)) void *alloc_frame_slow(gfp_t gfp)
+static never_inline void *alloc_frame_slow(gfp_t gfp)
 {
 	struct run_wanted want = ordinary(1, 1, gfp);
 
@@ -236,7 +236,7 @@ static __attribute__((noinline)) void *alloc_frame_slow(gfp_t gfp)
 }
 
 /* There is no room, it is a word's first frame, or something is wrong. */
-static __attribute__((noinline)) void free_frame_slow(void *addr, const void *caller)
+static never_inline void free_frame_slow(void *addr, const void *caller)
 {
 	struct pagecache *cache = pagecache_enter();
 	bool done = pagecache_free_frame(cache, addr);
@@ -247,7 +247,7 @@ static __attribute__((noinline)) void free_frame_slow(void *addr, const void *ca
 }
 
 /* Its chunk is not one of those that the cache remembers, or as above. */
-static __attribute__((noinline)) void free_frame_far(void *addr, const void *caller)
+static never_inline void free_frame_far(void *addr, const void *caller)
 {
 	struct pagecache *cache = pagecache_enter();
 	bool done = pagecache_push_far(cache, addr);
@@ -282,7 +282,7 @@ void page_free_frame(void *addr)
 }
 
 /* The same where the size is not known until then. */
-static __attribute__((noinline)) void free_frame_for(void *addr, const void *caller)
+static never_inline void free_frame_for(void *addr, const void *caller)
 {
 	struct pagecache *cache = pagecache_enter();
 	bool done = pagecache_push(cache, addr);
@@ -323,7 +323,7 @@ void *page_alloc_exact(size_t size, gfp_t gfp)
 	return alloc_run(&want, gfp);
 }
 
-static __attribute__((noinline)) void *alloc_order_slow(gfp_t gfp, unsigned order)
+static never_inline void *alloc_order_slow(gfp_t gfp, unsigned order)
 {
 	uint64_t n = order < MAX_ORDER_BITS ? 1ULL << order : 0;
 	struct run_wanted want = ordinary(n, n, gfp);
@@ -359,8 +359,7 @@ void page_free_exact(void *addr, size_t size)
 		free_run(addr, frames_of(size), size, __builtin_return_address(0));
 }
 
-static __attribute__((noinline)) void free_order_slow(void *addr, unsigned order,
-						      const void *caller)
+static never_inline void free_order_slow(void *addr, unsigned order, const void *caller)
 {
 	uint64_t n = order < MAX_ORDER_BITS ? 1ULL << order : 0;
 

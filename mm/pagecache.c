@@ -153,7 +153,7 @@ static void *alloc_frame(struct pagecache *cache)
 }
 
 /* Give the frames back that have been here longest, so that half of the room is left. */
-static __attribute__((noinline)) bool spill(struct pagecache *cache)
+static never_inline bool spill(struct pagecache *cache)
 {
 	unsigned have = (unsigned)(cache->top - cache->bottom);
 	unsigned room = (unsigned)(atomic_load_relaxed(&cache->limit) - cache->bottom);

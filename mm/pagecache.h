@@ -167,8 +167,7 @@ static inline bool pagecache_has_frame(const struct pagecache *cache)
 #define PAGECACHE_LOWEST window_start(WINDOW_DMA32)
 
 /* Make last_word that of a frame; false if its chunk is not remembered. */
-static inline __attribute__((always_inline)) bool pagecache_recall(struct pagecache *cache,
-								   uintptr_t frame)
+static force_inline bool pagecache_recall(struct pagecache *cache, uintptr_t frame)
 {
 	uintptr_t key = frame / CHUNK_FRAMES;
 	const struct chunk_place *place = &cache->place[key % PAGECACHE_PLACES];
@@ -212,9 +211,8 @@ static inline bool pagecache_find(struct pagecache *cache, uintptr_t frame)
 }
 
 /* Check and claim a frame, and keep it in the slot @top; false: nothing has changed. */
-static inline __attribute__((always_inline)) bool pagecache_put_frame(struct pagecache *cache,
-								      struct held_frame *top,
-								      uintptr_t frame)
+static force_inline bool pagecache_put_frame(struct pagecache *cache, struct held_frame *top,
+					     uintptr_t frame)
 {
 	struct frame_word *word = top->word;
 
@@ -230,8 +228,7 @@ static inline __attribute__((always_inline)) bool pagecache_put_frame(struct pag
  *
  * Return: false if that needs a longer look: nothing has changed.
  */
-static inline __attribute__((always_inline)) bool pagecache_push(struct pagecache *cache,
-								 void *addr)
+static force_inline bool pagecache_push(struct pagecache *cache, void *addr)
 {
 	uintptr_t frame = pagecache_frame(addr);
 	struct held_frame *top = cache->top;

@@ -149,17 +149,18 @@ int pagecache_init_cpu(void)
 	if (cache_of[cpu][MM_TASK])
 		return 0;
 	pagecache_init_none();
-	if (!order->n)
+	if (!node_order_size(order))
 		return 0;
 	if (!records[cpu] && !make_record(cpu))
 		return -ENOMEM;
-	make_caches(cpu, &main_heap[order->node[0]]);
+	make_caches(cpu, &main_heap[node_order_at(order, 0)]);
 	return 0;
 }
 
 void pagecache_show(struct pagecache *cache)
 {
-	if (cache->floor == PAGECACHE_HIDDEN && !atomic_load_relaxed(&mm_fail_armed)) {
+	if (atomic_load_relaxed(&cache->floor) == PAGECACHE_HIDDEN &&
+	    !atomic_load_relaxed(&mm_fail_armed)) {
 		atomic_store_relaxed(&cache->floor, cache->bottom);
 		atomic_fence();
 		if (atomic_load_relaxed(&mm_fail_armed))

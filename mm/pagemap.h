@@ -31,7 +31,6 @@
 #define PAGE_SHIFT 13
 #define PAGE_SIZE (1UL << PAGE_SHIFT)
 #define PAGE_FRAMES (PAGE_SIZE / FRAME_SIZE)
-#define CHUNK_PAGES (CHUNK_SIZE / PAGE_SIZE)
 
 struct span;
 extern struct span null_span, gone_span;

@@ -43,8 +43,8 @@ struct percpu_area {
 	uint64_t used[UNIT_WORDS], start[UNIT_WORDS], freed[UNIT_WORDS];
 };
 
-_Static_assert(sizeof(struct percpu_area) <= FRAME_SIZE, "an area's book is a frame");
-_Static_assert(PERCPU_STRIDE % FRAME_SIZE == 0, "units are aligned alike");
+static_assert(sizeof(struct percpu_area) <= FRAME_SIZE, "an area's book is a frame");
+static_assert(PERCPU_STRIDE % FRAME_SIZE == 0, "units are aligned alike");
 
 static struct {
 	struct spinlock lock;

@@ -36,8 +36,8 @@ uint64_t mm_available(void)
 	const struct node_order *order = numa_order(0);
 	uint64_t frames = 0;
 
-	for (unsigned i = 0; i < atomic_load(&order->n); i++)
-		frames += heap_available(&main_heap[order->node[i]]);
+	for (unsigned i = 0; i < node_order_size(order); i++)
+		frames += heap_available(&main_heap[node_order_at(order, i)]);
 	return frames << FRAME_SHIFT;
 }
 
@@ -140,10 +140,11 @@ void pressure_update(void)
 	const struct node_order *order = numa_order(0);
 	uint64_t frames[MEM_WINDOWS];
 
-	for (unsigned i = 0; i < atomic_load(&order->n); i++) {
-		count_windows(order->node[i], frames);
-		set_floors(&main_heap[order->node[i]], frames,
-			   atomic_load_relaxed(&reserve_one_in));
+	for (unsigned i = 0; i < node_order_size(order); i++) {
+		unsigned node = node_order_at(order, i);
+
+		count_windows(node, frames);
+		set_floors(&main_heap[node], frames, atomic_load_relaxed(&reserve_one_in));
 	}
 }
 

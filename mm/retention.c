@@ -21,6 +21,8 @@ static_assert(PARTS(RETENTION_FRAMES) + PARTS(SPARE_SHARE) + PARTS(MEDIUM_CPU_SH
 	      "the parts are no more than the whole");
 
 struct retention retention;
+
+/* Who changes limits, and these two, has the lock. Taken with no other lock held. */
 static struct spinlock update_lock;
 static bool counted[PORT_MAX_CPUS];
 static unsigned nr_cpus;
@@ -40,7 +42,7 @@ static uint64_t ram_bytes(void)
 static void share_out(void)
 {
 	uint64_t ram = ram_bytes();
-	unsigned cpus = MAX(nr_cpus, 1U), nodes = MAX((unsigned)numa_order(0)->n, 1U);
+	unsigned cpus = MAX(nr_cpus, 1U), nodes = MAX(node_order_size(numa_order(0)), 1U);
 
 	atomic_store_relaxed(&retention.spare, MIN(ram / SPARE_SHARE / cpus, SPARE_MAX));
 	atomic_store_relaxed(&retention.spare_low, retention.spare);

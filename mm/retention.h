@@ -27,6 +27,9 @@
  * @spare: of empty spans, for each CPU
  * @spare_low: what a CPU keeps of those when it takes memory that it has no span for
  * @medium_cpu, @medium_node: of medium runs, for each CPU and node
+ *
+ * Each is one relaxed store, when CPUs or RAM come or go, and one relaxed load: who
+ * reads the old one keeps too much or too little until it looks again.
  */
 struct retention {
 	size_t spare, spare_low, medium_cpu, medium_node;
@@ -34,10 +37,10 @@ struct retention {
 
 extern struct retention retention;
 
-/** retention_count_cpu() - the calling CPU is one that shares, or no longer. */
+/** retention_count_cpu() - the calling CPU is one that shares, or no longer. Task context. */
 void retention_count_cpu(bool counts);
 
-/** retention_update() - RAM has come or gone. Any context. */
+/** retention_update() - RAM has come or gone. Any context but NMI. */
 void retention_update(void);
 
 /**

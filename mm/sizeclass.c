@@ -22,7 +22,7 @@ const uint8_t kmalloc_class_small[] = { KMALLOC_SMALL_LOOKUP };
 const uint8_t kmalloc_class_large[] = { KMALLOC_LARGE_LOOKUP };
 
 /* The hot path finds a row by a shift. */
-_Static_assert(sizeof(struct size_class) == 16, "a row is 16 bytes");
+static_assert(sizeof(struct size_class) == 16, "a row is 16 bytes");
 
 unsigned size_class_aligned(size_t size, size_t align)
 {

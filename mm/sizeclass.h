@@ -31,7 +31,7 @@
 
 /**
  * struct size_class - one row.
- * @magic: 2^32 / size, rounded up; see object_index()
+ * @magic: 2^32 / size, rounded up; see object_starts()
  * @size: bytes of an object
  * @nobjs: objects in a span
  * @tail: bytes of a span behind the last object
@@ -96,18 +96,21 @@ static inline unsigned size_class_of(size_t size)
 unsigned size_class_aligned(size_t size, size_t align);
 
 /**
- * object_index() - which object of a span an offset lies in.
+ * object_starts() - does an object of a span start at an offset, and which one?
  * @offset: bytes from the span's start; less than the span's size
  * @magic: of the span's class
+ * @index: of the object; nobjs of the class at the tail
  *
- * A division by the object size, exact for every offset of every class. With a
- * magic of 0 (a span that is one large object) it is always object 0.
- *
- * Return: the index; @nobjs of the class for an offset in the tail.
+ * A division by the object size, exact for every offset of every class: the
+ * product's high half is the quotient, and its low half is below the magic for a
+ * multiple of the size, and for nothing else. With a magic of 0 none starts anywhere.
  */
-static inline uint32_t object_index(uint32_t offset, uint32_t magic)
+static inline bool object_starts(uint64_t offset, uint64_t magic, unsigned *index)
 {
-	return (uint32_t)((uint64_t)offset * magic >> 32);
+	uint64_t product = offset * magic;
+
+	*index = (unsigned)(product >> 32);
+	return (uint32_t)product < magic;
 }
 
 #endif

@@ -257,6 +257,7 @@ bool span_let_go(struct span *span)
 
 	/* From here on the structure may become another span: then a bit too many is seen. */
 	(void)atomic_xchg(&span->inbox_next, NULL);
+	atomic_fence_after();
 	for (unsigned w = 0; w < nwords; w++)
 		if (atomic_load(&remote[w]))
 			return span_claim(span);
@@ -293,17 +294,39 @@ uint64_t span_word_live(const struct span *span, unsigned word)
 	return live;
 }
 
+/* Two chunks share a block of the page map; nothing of it goes while we are pinned. */
+static void visit_block(phys_addr_t base, void (*fn)(struct span *span, void *arg), void *arg)
+{
+	struct chunk *chunk;
+
+	port_pin();
+	chunk = chunk_find(&main_map.index, base);
+	if (chunk && atomic_load(&chunk->spans))
+		for (phys_addr_t at = base; at < base + 2 * CHUNK_SIZE; at += PAGE_SIZE) {
+			struct span *span = pagemap_find(at);
+
+			if (pagemap_is_span(span) && span->base == at)
+				fn(span, arg);
+		}
+	port_unpin();
+}
+
+/* The base of the lowest arena that holds or lies above @at; false: there is none. */
+static bool next_arena(phys_addr_t at, phys_addr_t *base)
+{
+	const struct arena *arena;
+
+	port_pin();
+	arena = arena_next(&main_map.index, at);
+	if (arena)
+		*base = arena->base;
+	port_unpin();
+	return arena;
+}
+
 void span_for_each(void (*fn)(struct span *span, void *arg), void *arg)
 {
-	for_each_arena(a, &main_map.index) for (uint64_t at = a->base; at < a->base + ARENA_SIZE;
-						at += PAGE_SIZE)
-	{
-		struct span *span = pagemap_find(at);
-
-		if (span == &null_span && at % CHUNK_SIZE == 0 &&
-		    !chunk_find(&main_map.index, round_down(at, 2 * CHUNK_SIZE))->spans)
-			at += CHUNK_SIZE - PAGE_SIZE;
-		else if (pagemap_is_span(span) && span->base == at)
-			fn(span, arg);
-	}
+	for (phys_addr_t at = 0, end; next_arena(at, &at); at = end)
+		for (end = at + ARENA_SIZE; at < end; at += 2 * CHUNK_SIZE)
+			visit_block(at, fn, arg);
 }

@@ -23,8 +23,13 @@
  *		 that a task, an interrupt and an NMI of that CPU may all free;
  *		 of a span with mcentral: under mcentral's lock
  *	remote[] anybody, atomically
- *	cpu	 whoever owns the span, see mcache.c on handing over
- *	window	 the owning CPU, interrupts off
+ *	cpu	 whoever has the claim (inbox_next), or mcentral's lock; see mcache.h
+ *		 on handing over
+ *	window	 the owning CPU, heap lock held, so interrupts are off; of a span with
+ *		 mcentral: under mcentral's lock. All else read it at any time: a
+ *		 window stays where it is, and is looked at once more under the lock
+ *	fresh, next, prev
+ *		 as window
  */
 #ifndef MM_SPAN_H
 #define MM_SPAN_H
@@ -63,7 +68,8 @@ struct span_list {
 /**
  * struct mcentral - spans of a class, node and window that their CPUs gave up.
  * @lock: interrupts off; taken after a CPU's heap lock
- * @partial: some object is free; @full: none. By half, see mcentral.h
+ * @partial: some object is free; @full: none. By half, see mcentral.h. Under the
+ *	lock; first is looked at without it, to pass by empty lists
  */
 struct mcentral {
 	struct spinlock lock;
@@ -122,7 +128,7 @@ static inline bool window_is_real(const struct window *window)
  * @start: address of the first object
  * @base: its physical address
  * @window: see above
- * @magic: reciprocal of the size, see object_index(); 0 for a large object. In
+ * @magic: reciprocal of the size, see object_starts(); 0 for a large object. In
  *	64 bits: they are multiplied with without being loaded before
  * @cpu: owner, SPAN_MAIL, SPAN_STACKED; by who has the claim or mcentral's lock
  * @size: bytes of an object; pages of a large one
@@ -278,14 +284,15 @@ void class_cpu_free(struct class_cpu *cpu);
  * struct span_class - objects of one size and kind.
  * @size, @magic, @nobjs, @npages: as in struct size_class
  * @align: of spans, in bytes
- * @nspans: how many there are
+ * @nspans: how many there are; changed atomically
  * @index: number of the span class, 2 * size class + noscan, of kmalloc's
  * @stack_window: offset of its window in struct mcache if it has a stack of
  *	objects in place of the window, else 0
  * @cache: the kmem_cache that has it to itself, or NULL
  * @ctor: run on each object when its span is made, or NULL
- * @cpu: by CPU, NULL until it allocates; all NULL for kmalloc's classes, whose
- *	windows are in the mcaches
+ * @cpu: by CPU, NULL until it allocates; each put there by its CPU, once, by
+ *	compare-and-swap. No table for kmalloc's classes, whose windows are in the
+ *	mcaches
  * @sweep: what a collector does to a span of an unswept half before anything of it is
  *	handed out: objects found dead become free; or NULL
  * @central: spans that no CPU owns, by node and window
@@ -381,7 +388,12 @@ void span_note_window(struct span *span, unsigned word, uint64_t left);
 /** span_word_live() - which objects of a word callers hold, at this moment. */
 uint64_t span_word_live(const struct span *span, unsigned word);
 
-/** span_for_each() - visit every span. What is made or ends meanwhile may be missed. */
+/**
+ * span_for_each() - visit every span. What is made or ends meanwhile may be missed.
+ * @fn: runs pinned
+ *
+ * Any context but NMI; memory may leave meanwhile.
+ */
 void span_for_each(void (*fn)(struct span *span, void *arg), void *arg);
 
 static inline void span_list_add(struct span_list *list, struct span *span)

@@ -48,7 +48,7 @@ LAYERS = [
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 STATIC = re.compile(r"^static (?!inline)[^=;(]*?\b(\w+)\(")
 STATIC_VARIABLE = re.compile(r"^static [^(;={]*?\b(\w+)(?:\[.*?\])*(?: = | ?;)|"
-                             r"^static [^;={]*\(\*(\w+)\)\(")
+                             r"^static [^;={(]*\(\*(\w+)\)\(")
 ATTRIBUTE = re.compile(r"__attribute__\(\(.*?\)\) ?")
 
 

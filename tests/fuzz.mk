@@ -50,7 +50,7 @@ fuzz: $(FUZZ_PROGRAMS) ## run the fuzzers, FUZZ_TIME= seconds (300) each
 		$(FUZZ)/$(f) $(fuzz_flags_$(f)) -max_total_time=$(FUZZ_TIME) \
 			$(FUZZ)/$(f).corpus &&) true
 
-test-fuzz: $(FUZZ_PROGRAMS)
+test-fuzz: $(FUZZ_PROGRAMS) ## the fuzzers on a fixed number of inputs each
 	$(Q)passed=0; failed=0; $(foreach f,$(FUZZERS), \
 		if $(FUZZ)/$(f) $(fuzz_flags_$(f)) -seed=1 -runs=$(fuzz_runs_$(f)) \
 				> $(FUZZ)/$(f).log 2>&1; then \

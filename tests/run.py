@@ -229,6 +229,9 @@ def kbench(opts):
     if wanted("kmalloc_remote_alloc/64", "kmalloc_remote_free/64"):
         good &= bench(machine_of(opts, **{**shape, "smp": 2}), "kmalloc_remote*", timeout)
         ran = True
+    if wanted("llfree/order0", "llfree/order9"):
+        good &= bench(machine_of(opts, **{**shape, "smp": 2}), "llfree*", timeout)
+        ran = True
     if wanted("irqoff_max"):
         good &= bench(machine_of(opts, kernel=opts.irqtrace, **shape), "", timeout)
         ran = True

@@ -45,6 +45,7 @@
 /* How long a request waits before it is withdrawn, with and without signals. */
 #define PATIENCE_NS 20000000000ULL
 #define PATIENCE_UNSIGNALLED_NS 20000000ULL
+#define NAP_MAX_NS 1000000L
 #define RELAX_YIELD_EVERY 64
 #define SIG_IRQ SIGURG
 #define SIG_NMI SIGRTMAX
@@ -400,6 +401,14 @@ static bool withdraw(struct slot *s, enum mm_context context, struct request *mi
 	return found;
 }
 
+/* A signal that came right before a system call may wait for the call's end (under TSan). */
+static void kick_again(struct slot *s, enum mm_context context)
+{
+	pthread_mutex_lock(&s->lock);
+	kick(s, context);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static int wait_for(struct slot *s, enum mm_context context, struct request *rq)
 {
 	struct timespec nap = { .tv_nsec = 20000 };
@@ -413,8 +422,11 @@ static int wait_for(struct slot *s, enum mm_context context, struct request *rq)
 			host_relax();
 		else
 			nanosleep(&nap, NULL);
-		if (round % 512 == 511 && nap.tv_nsec < 1000000)
-			nap.tv_nsec *= 2;
+		if (round % 512 == 511) {
+			kick_again(s, context);
+			if (nap.tv_nsec < NAP_MAX_NS)
+				nap.tv_nsec *= 2;
+		}
 		if (port_clock() - start < patience)
 			continue;
 		if (withdraw(s, context, rq))

@@ -38,7 +38,7 @@ trampoline_start:
 	/* ebx: physical address of the page */
 	.code32
 trampoline_32:
-	movw	$0x10, %ax
+	movw	$TRAMPOLINE_DATA32, %ax
 	movw	%ax, %ds
 	movw	%ax, %ss
 	movl	$CR4_PAE, %eax

@@ -13,6 +13,11 @@
 #define TRAMPOLINE_FAR64 0xf30
 #define TRAMPOLINE_CR3 0xf38
 
+/* Selectors in its descriptor table. */
+#define TRAMPOLINE_CODE64 0x08
+#define TRAMPOLINE_DATA32 0x10
+#define TRAMPOLINE_CODE32 0x18
+
 #ifndef __ASSEMBLER__
 #include <stddef.h>
 #include <stdint.h>
@@ -45,8 +50,5 @@ TRAMPOLINE_PLACED(cr3, TRAMPOLINE_CR3);
 
 extern const char trampoline_start[], trampoline_32[], trampoline_64[], trampoline_end[];
 
-#define TRAMPOLINE_CODE64 0x08
-#define TRAMPOLINE_DATA32 0x10
-#define TRAMPOLINE_CODE32 0x18
 #endif
 #endif

@@ -189,9 +189,12 @@ static void run_workers(enum llfree_kind kind, unsigned order, unsigned ncpus, u
 		end = MAX(end, workers[i].end);
 		ops += workers[i].ops;
 	}
+	/* So little is free that it cannot be shared out. */
+	if (!ops)
+		return;
 	fmt_print(name, sizeof(name), "llfree_%s/order%u/%ucpu%s/%ufull", kind_names[kind], order,
 		  ncpus, ncpus > 1 ? "s" : "", full);
-	kbench_value(name, "insn/op", ops ? (end - begin) / ops : 0);
+	kbench_value(name, "insn/op", (end - begin) / ops);
 	kbench_value(name, "lock-waits", lock_waits() - waits);
 }
 

@@ -50,10 +50,11 @@ int mm_guard_start(size_t nslots, size_t largest, unsigned one_in);
 void mm_guard_rate(unsigned one_in);
 
 /**
- * mm_guard_stop() - give the slots back. Nobody allocates or frees meanwhile.
+ * mm_guard_stop() - give the slots back. Others may allocate and free meanwhile.
  *
- * Looks at every slot once more. Task context, waits. Return: 0; -EBUSY if guarded
- * objects are in use: then no more of them are made.
+ * Looks at every slot once more. Task context, waits; not beside mm_guard_start(),
+ * mm_guard_rate() or itself. Return: 0; -EBUSY if guarded objects are in use, or on
+ * their way to or from a caller: then no more of them are made.
  */
 int mm_guard_stop(void);
 

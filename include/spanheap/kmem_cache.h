@@ -83,6 +83,7 @@ int kmem_cache_shrink(struct kmem_cache *cache);
 
 /**
  * kmem_cache_walk() - call fn for each object that is handed out.
+ * @fn: must not wait; NULL: they are only counted
  *
  * What is allocated or freed meanwhile may be missed, or seen. No lock is held.
  * Cost: O(all spans of the machine). Return: how many there were.

@@ -25,6 +25,7 @@
 /** zerobase - what a request of 0 bytes gives; no mapping backs it. */
 #define zerobase ((void *)16)
 
+/* What kmalloc() becomes: for anything; without KMALLOC_ODD; of a size known beforehand. */
 void *kmalloc_any(size_t size, gfp_t gfp);
 void *kmalloc_plain(size_t size, gfp_t gfp);
 void *kmalloc_at(size_t offset, gfp_t gfp);

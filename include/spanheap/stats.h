@@ -16,7 +16,8 @@
  * @ready_bytes: of it, Ready
  * @frames_free: Ready frames of the page heap that nobody holds, cached ones too
  * @frames_used: frames that callers hold: neither caches, metadata nor tables
- * @metadata_bytes: arenas, summaries, index, page tables of the direct map
+ * @metadata_bytes: arenas, summaries, index, page tables of the direct map; frames that
+ *	CPUs' caches, structures of spans and the page map lie in
  * @objects_live: objects that callers hold
  * @objects_live_bytes: their sizes, as ksize() gives them
  * @alloc_calls: successful allocations, of frames and objects
@@ -31,7 +32,11 @@ struct mm_stats {
 	uint64_t alloc_calls, free_calls, failed_calls;
 };
 
-/** mm_stats() - fill @s. Any context but NMI. Cost: O(arenas in use). */
+/**
+ * mm_stats() - fill @s.
+ *
+ * Any context but NMI. Cost: O(arenas in use, and pages of chunks that hold objects).
+ */
 void mm_stats(struct mm_stats *s);
 
 /**

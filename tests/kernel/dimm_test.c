@@ -9,15 +9,18 @@
 #include <kernel/console.h>
 #include <kernel/task.h>
 #include <kunit/test.h>
+#include <spanheap/boot.h>
 #include <spanheap/page.h>
 #include <spanheap/scavenge.h>
 #include <spanheap/state.h>
 #include <spanheap/stats.h>
+#include "lib/atomic.h"
 #include "lib/bits.h"
 
 #define PATIENCE_US (30 * 1000 * 1000)
 #define PIECE (16UL << 20)
 #define MAX_PIECES 1024
+#define CYCLES 100
 
 static void *piece[MAX_PIECES];
 
@@ -174,8 +177,52 @@ static void cold_plugged(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
 }
 
+static uint32_t looks, done;
+
+static void look_at_all(void *arg)
+{
+	struct mm_stats s;
+
+	(void)arg;
+	while (!atomic_load(&done)) {
+		mm_stats(&s);
+		(void)atomic_fetch_add(&looks, 1);
+		task_yield();
+	}
+}
+
+/* Somebody counts all there is, while records of it go. */
+static void goes_while_looked_at(struct kunit *test)
+{
+	unsigned cpu = (this_cpu() + 1) % cpu_count();
+	struct dimm_counts c;
+	struct task *t[2];
+
+	dimm_counts(&c);
+	if (!c.added || cmdline_number("dimms", 0))
+		kunit_skip(test, "no module at the start");
+	atomic_store(&done, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		t[i] = task_start(cpu, look_at_all, NULL, "look");
+		KUNIT_ASSERT_NOT_NULL(test, t[i]);
+	}
+	for (unsigned i = 0; i < CYCLES; i++) {
+		uint32_t before = atomic_load(&looks);
+
+		KUNIT_EXPECT_EQ(test, mm_remove_memory(c.last_base, c.last_size), 0);
+		KUNIT_EXPECT_EQ(test, mm_add_memory(c.last_base, c.last_size, NUMA_NO_NODE), 0);
+		while (atomic_load(&looks) == before)
+			task_yield();
+	}
+	atomic_store(&done, 1);
+	for (unsigned i = 0; i < 2; i++)
+		task_join(t[i]);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+}
+
 static struct kunit_case dimm_cases[] = {
 	KUNIT_CASE(cold_plugged),
+	KUNIT_CASE(goes_while_looked_at),
 	KUNIT_CASE(plug_and_pull),
 	{},
 };

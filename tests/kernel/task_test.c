@@ -7,26 +7,17 @@
 #include <kernel/task.h>
 #include <kunit/test.h>
 #include <spanheap/fault.h>
-#include <spanheap/stats.h>
 #include <spanheap/port.h>
 #include <spanheap/types.h>
 #include "arch/x86_64/paging.h"
 #include "lib/atomic.h"
 #include "lib/bits.h"
 #include "lib/string.h"
+#include "tests/suites/object_fixture.h"
 
 #define MANY 48
 #define STORM_CPUS 8
 #define STORM_ROUNDS 25
-
-static uint64_t frames_used(void)
-{
-	struct mm_stats s;
-
-	mm_drain();
-	mm_stats(&s);
-	return s.frames_used;
-}
 
 struct seen {
 	unsigned cpu;

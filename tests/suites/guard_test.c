@@ -43,7 +43,7 @@ static char *take(struct kunit *test, size_t size)
 }
 
 /* One report of this kind, about this byte; none if @at is NULL. */
-static void expect_report(struct kunit *test, enum mm_misuse kind, const void *at, size_t tag)
+static void expect_found(struct kunit *test, enum mm_misuse kind, const void *at, size_t tag)
 {
 	reports_stop();
 	KUNIT_EXPECT_EQ_MSG(test, reports_count(), at ? 1 : 0, "%zu", tag);
@@ -152,7 +152,7 @@ static void every_byte_beside(struct kunit *test)
 			p[at] = was + 1;
 			reports_start();
 			kfree(p);
-			expect_report(test, MM_WRITE_BESIDE,
+			expect_found(test, MM_WRITE_BESIDE,
 				      at < 0 || at >= (ptrdiff_t)size ? p + at : NULL, size);
 		}
 	}
@@ -175,7 +175,7 @@ static void written_after_free(struct kunit *test)
 	}
 	reports_start();
 	q = take(test, 30);
-	expect_report(test, MM_WRITE_AFTER_FREE, p + 77, 0);
+	expect_found(test, MM_WRITE_AFTER_FREE, p + 77, 0);
 	KUNIT_EXPECT_EQ(test, (uintptr_t)q / (2 * LARGEST), (uintptr_t)p / (2 * LARGEST));
 	kfree(q);
 
@@ -184,7 +184,7 @@ static void written_after_free(struct kunit *test)
 	p[5] = 1;
 	reports_start();
 	KUNIT_EXPECT_EQ(test, mm_guard_stop(), 0);
-	expect_report(test, MM_WRITE_AFTER_FREE, p + 5, 0);
+	expect_found(test, MM_WRITE_AFTER_FREE, p + 5, 0);
 	books_close(test, &before);
 }
 
@@ -195,7 +195,7 @@ static void wrong_free(struct kunit *test, enum mm_misuse kind, void *p, size_t 
 		kfree_sized(p, size);
 	else
 		kfree(p);
-	expect_report(test, kind, p, size);
+	expect_found(test, kind, p, size);
 }
 
 static void wrong_frees(struct kunit *test)
@@ -211,10 +211,10 @@ static void wrong_frees(struct kunit *test)
 	wrong_free(test, MM_WRONG_SIZE, p, 64);
 	reports_start();
 	kmem_cache_free(cache, p);
-	expect_report(test, MM_WRONG_CACHE, p, 0);
+	expect_found(test, MM_WRONG_CACHE, p, 0);
 	reports_start();
 	free_pages_exact((void *)round_down((uintptr_t)p, FRAME_SIZE), FRAME_SIZE);
-	expect_report(test, MM_PAGE_INVALID_FREE, (void *)round_down((uintptr_t)p, FRAME_SIZE), 0);
+	expect_found(test, MM_PAGE_INVALID_FREE, (void *)round_down((uintptr_t)p, FRAME_SIZE), 0);
 	kfree(p);
 	wrong_free(test, MM_DOUBLE_FREE, p, 0);
 	stop(test);
@@ -252,6 +252,42 @@ static void busy(struct kunit *test)
 	kfree(kmalloc_any(100, GFP_KERNEL));
 	KUNIT_EXPECT_EQ(test, mm_guard_live(), 1);
 	kfree(p);
+	stop(test);
+}
+
+static int stopped;
+
+static void stop_now(const struct mm_misuse_report *report)
+{
+	(void)report;
+	stopped = mm_guard_stop();
+}
+
+/* Somebody stops in the middle of a free, then of an allocation: the slot is not his to take. */
+static void stopped_in_the_middle(struct kunit *test)
+{
+	char *p, *q;
+
+	start(test, 1);
+	p = take(test, 100);
+	p[-1]++;
+	mm_set_misuse_handler(stop_now);
+	kfree(p);
+	KUNIT_EXPECT_EQ(test, stopped, -EBUSY);
+
+	mm_guard_rate(1);
+	p = take(test, 100);
+	kfree(p);
+	p[3] = 1;
+	for (unsigned i = 1; i < SLOTS; i++)
+		kfree(take(test, 100));
+	stopped = 0;
+	q = take(test, 100);
+	KUNIT_EXPECT_PTR_EQ(test, q, p);
+	KUNIT_EXPECT_EQ(test, stopped, -EBUSY);
+	object_fill(q, 100, 7);
+	kfree(q);
+	mm_set_misuse_handler(NULL);
 	stop(test);
 }
 
@@ -367,6 +403,7 @@ static struct kunit_case guard_cases[] = {
 	KUNIT_CASE(wrong_frees),
 	KUNIT_CASE(senseless),
 	KUNIT_CASE(busy),
+	KUNIT_CASE(stopped_in_the_middle),
 	KUNIT_CASE(start_fails),
 	KUNIT_CASE(a_sample),
 	KUNIT_CASE(all_contexts),

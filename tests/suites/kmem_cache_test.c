@@ -8,47 +8,14 @@
 #include <spanheap/fault.h>
 #include <spanheap/page.h>
 #include <spanheap/slab.h>
-#include <spanheap/stats.h>
 #include "lib/atomic.h"
 #include "lib/bits.h"
 #include "lib/string.h"
-#include "mm/misuse.h"
+#include "tests/suites/object_fixture.h"
 
 #define MANY 600
 
 static void *object[MANY];
-static struct mm_misuse_report last;
-static unsigned reports;
-
-static void note_misuse(const struct mm_misuse_report *report)
-{
-	last = *report;
-	reports++;
-}
-
-static int cache_test_init(struct kunit *test)
-{
-	(void)test;
-	reports = 0;
-	mm_set_misuse_handler(note_misuse);
-	return 0;
-}
-
-static void cache_test_exit(struct kunit *test)
-{
-	mm_fail_off();
-	mm_set_misuse_handler(NULL);
-	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
-}
-
-static uint64_t frames_used(void)
-{
-	struct mm_stats s;
-
-	mm_drain();
-	mm_stats(&s);
-	return s.frames_used;
-}
 
 static uint64_t objects_live(void)
 {
@@ -132,7 +99,6 @@ static void every_shape(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, kmem_cache_destroy(cache), 0);
 	}
 	KUNIT_EXPECT_EQ(test, frames_used(), before);
-	KUNIT_EXPECT_EQ(test, reports, 0);
 }
 
 static void senseless_arguments(struct kunit *test)
@@ -257,7 +223,7 @@ static void bulk(struct kunit *test)
 		kmem_cache_free_bulk(cache, n, object);
 		KUNIT_EXPECT_EQ(test, kmem_cache_walk(cache, NULL, NULL), 0);
 	}
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(cache), 0);
 }
 
@@ -270,22 +236,14 @@ static void same_one_twice_in_bulk(struct kunit *test)
 	object[8] = object[3];
 	object[9] = object[4];
 	kmem_cache_free_bulk(cache, 10, object);
-	KUNIT_EXPECT_EQ(test, reports, 2);
-	KUNIT_EXPECT_EQ(test, last.kind, MM_DOUBLE_FREE);
-	KUNIT_EXPECT_PTR_EQ(test, last.addr, object[4]);
+	KUNIT_EXPECT_EQ(test, reports_count(), 2);
+	KUNIT_EXPECT_EQ(test, reports_last().kind, MM_DOUBLE_FREE);
+	KUNIT_EXPECT_PTR_EQ(test, reports_last().addr, object[4]);
+	reports_start();
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(cache), 0);
 }
 
 /* ---- Misuse ---- */
-
-static void expect_report(struct kunit *test, enum mm_misuse kind, const void *addr)
-{
-	KUNIT_EXPECT_EQ(test, reports, 1);
-	KUNIT_EXPECT_EQ(test, last.kind, kind);
-	KUNIT_EXPECT_PTR_EQ(test, last.addr, addr);
-	KUNIT_EXPECT_NOT_NULL(test, last.caller);
-	reports = 0;
-}
 
 static void every_misuse(struct kunit *test)
 {
@@ -324,16 +282,16 @@ static void every_misuse(struct kunit *test)
 	kmem_cache_free_bulk(one, 1, (void *[]){ theirs });
 	expect_report(test, MM_WRONG_CACHE, theirs);
 	kmem_cache_free(one, NULL);
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 
 	kmem_cache_free(one, mine);
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	kmem_cache_free(one, mine);
 	expect_report(test, MM_DOUBLE_FREE, mine);
 	kfree(mine);
 	expect_report(test, MM_DOUBLE_FREE, mine);
 	kfree(theirs);
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	kmem_cache_free(other, theirs);
 	expect_report(test, MM_DOUBLE_FREE, theirs);
 
@@ -342,7 +300,6 @@ static void every_misuse(struct kunit *test)
 	free_pages_exact(pages, 16384);
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(one), 0);
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(other), 0);
-	KUNIT_EXPECT_EQ(test, reports, 0);
 }
 
 /* The last objects of a span of which the bit set has unused bits behind them. */
@@ -362,7 +319,7 @@ static void behind_the_last_object(struct kunit *test)
 	kmem_cache_free_bulk(cache, 1, (void *[]){ end });
 	expect_report(test, MM_INVALID_FREE, end);
 	kfree_bulk(16, object);
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(cache), 0);
 }
 
@@ -424,7 +381,7 @@ static void many_caches(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, kmem_cache_destroy(cache[i]), 0);
 		}
 	}
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	KUNIT_EXPECT_EQ(test, frames_used(), before);
 }
 
@@ -475,7 +432,6 @@ static void fails_on_purpose(struct kunit *test)
 	kmem_cache_free_bulk(cache, MANY, object);
 	KUNIT_EXPECT_EQ(test, frames_used(), before);
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(cache), 0);
-	KUNIT_EXPECT_EQ(test, reports, 0);
 }
 
 /* ---- CPUs and contexts ---- */
@@ -537,7 +493,7 @@ static void everywhere(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, shared.failed, 0);
 		shared.failed = 0;
 	}
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(shared.cache), 0);
 }
 
@@ -608,7 +564,7 @@ static void trade_on_all_cpus(struct kunit *test)
 	}
 	kmem_cache_free_bulk(shared.cache, ARRAY_SIZE(traded), traded);
 	memset(traded, 0, sizeof(traded));
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(shared.cache), 0);
 	KUNIT_EXPECT_EQ(test, frames_used(), before);
 }
@@ -654,8 +610,8 @@ static struct kunit_case kmem_cache_cases[] = { KUNIT_CASE(every_shape),
 
 static struct kunit_suite kmem_cache_suite = {
 	.name = "kmem_cache",
-	.init = cache_test_init,
-	.exit = cache_test_exit,
+	.init = object_test_init,
+	.exit = object_test_exit,
 	.test_cases = kmem_cache_cases,
 };
 kunit_test_suite(kmem_cache_suite);

@@ -10,6 +10,7 @@
 #include <spanheap/page.h>
 #include <spanheap/stats.h>
 
+#include "lib/atomic.h"
 #include "lib/bits.h"
 #include "mm/memmap.h"
 #include "mm/numa.h"
@@ -91,6 +92,49 @@ static void nodes_that_come_later(struct kunit *test)
 	expect_order(test, 1, "102");
 	expect_order(test, 2, "201");
 	tell_defaults();
+	numa_init(present);
+}
+
+#define ROUNDS 3000
+
+static uint32_t round_begun, round_done;
+
+static void add_second_node(void *arg)
+{
+	(void)arg;
+	for (uint32_t round = 1; round <= ROUNDS; round++) {
+		while (atomic_load(&round_begun) < round)
+			port_relax();
+		numa_add_node(2);
+		atomic_store(&round_done, round);
+	}
+}
+
+/* Two CPUs add memory of two new nodes at once: neither is lost. */
+static void nodes_that_come_at_once(struct kunit *test)
+{
+	struct task *other;
+	unsigned lost = 0;
+
+	if (present & (present - 1))
+		kunit_skip(test, "several nodes: their distances are the firmware's");
+	if (cpu_count() < 2)
+		kunit_skip(test, "one CPU");
+	atomic_store(&round_begun, 0);
+	atomic_store(&round_done, 0);
+	other = task_start((this_cpu() + 1) % cpu_count(), add_second_node, NULL, "node");
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	for (uint32_t round = 1; round <= ROUNDS; round++) {
+		numa_init(0x1);
+		atomic_store(&round_begun, round);
+		numa_add_node(1);
+		while (atomic_load(&round_done) < round)
+			port_relax();
+		for (unsigned from = 0; from < 3; from++)
+			lost += node_order_size(numa_order(from)) != 3;
+	}
+	task_join(other);
+	KUNIT_EXPECT_EQ(test, lost, 0);
 	numa_init(present);
 }
 
@@ -183,13 +227,10 @@ static void every_node_has_a_heap(struct kunit *test)
 }
 
 static struct kunit_case numa_cases[] = {
-	KUNIT_CASE(orders_by_distance),
-	KUNIT_CASE(nodes_that_come_later),
-	KUNIT_CASE(refuses_nonsense),
-	KUNIT_CASE(orders_of_the_machine),
-	KUNIT_CASE(this_node_or_nothing),
-	KUNIT_CASE(every_node_has_a_heap),
-	{},
+	KUNIT_CASE(orders_by_distance),	     KUNIT_CASE(nodes_that_come_later),
+	KUNIT_CASE(nodes_that_come_at_once), KUNIT_CASE(refuses_nonsense),
+	KUNIT_CASE(orders_of_the_machine),   KUNIT_CASE(this_node_or_nothing),
+	KUNIT_CASE(every_node_has_a_heap),   {},
 };
 
 static struct kunit_suite numa_suite = {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Books, reports and patterns for the suites of objects; see object_fixture.h. */
+#include <spanheap/fault.h>
+
 #include "lib/spinlock.h"
 #include "lib/string.h"
 #include "tests/suites/object_fixture.h"
@@ -7,6 +9,14 @@
 static struct spinlock reports_lock;
 static struct mm_misuse_report last;
 static unsigned nreports;
+
+uint64_t frames_used(void)
+{
+	struct mm_stats s;
+
+	books_open(&s);
+	return s.frames_used;
+}
 
 void books_open(struct mm_stats *before)
 {
@@ -64,6 +74,34 @@ struct mm_misuse_report reports_last(void)
 
 	spin_unlock_irqrestore(&reports_lock, flags);
 	return report;
+}
+
+void expect_report(struct kunit *test, enum mm_misuse kind, const void *addr)
+{
+	struct mm_misuse_report report = reports_last();
+
+	KUNIT_EXPECT_EQ_MSG(test, reports_count(), 1, "kind %d at %p", kind, addr);
+	KUNIT_EXPECT_EQ_MSG(test, report.kind, kind, "at %p", addr);
+	KUNIT_EXPECT_PTR_EQ(test, report.addr, addr);
+	KUNIT_EXPECT_NOT_NULL(test, report.caller);
+	reports_start();
+}
+
+int object_test_init(struct kunit *test)
+{
+	(void)test;
+	mm_drain();
+	reports_start();
+	return 0;
+}
+
+void object_test_exit(struct kunit *test)
+{
+	mm_fail_off();
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
+	reports_stop();
+	mm_drain();
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
 }
 
 static unsigned char pattern(uint64_t tag, size_t at)

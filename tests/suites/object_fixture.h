@@ -3,7 +3,8 @@
  * What the suites of objects share: books that must balance, and a handler that
  * keeps reports of misuse instead of panicking.
  *
- *	books_open()  ... any allocations and frees ...  books_close()
+ *	books_open()     ... any allocations and frees ...  books_close()
+ *	reports_start()  ... a wrong free ...  expect_report()  ...  reports_stop()
  */
 #ifndef TESTS_SUITES_OBJECT_FIXTURE_H
 #define TESTS_SUITES_OBJECT_FIXTURE_H
@@ -11,6 +12,9 @@
 #include <kunit/test.h>
 #include <spanheap/misuse.h>
 #include <spanheap/stats.h>
+
+/** frames_used() - of all that is held, all caches empty. */
+uint64_t frames_used(void);
 
 /** books_open() - remember what is held, all caches empty. */
 void books_open(struct mm_stats *before);
@@ -30,6 +34,16 @@ unsigned reports_count(void);
 
 /** reports_last() - the latest. */
 struct mm_misuse_report reports_last(void);
+
+/** expect_report() - there was one, of this kind, about @addr, with a caller; then start anew. */
+void expect_report(struct kunit *test, enum mm_misuse kind, const void *addr);
+
+/**
+ * object_test_init(), object_test_exit() - of a suite whose cases each end with all
+ * reports expected, and leave every invariant whole.
+ */
+int object_test_init(struct kunit *test);
+void object_test_exit(struct kunit *test);
 
 /** next_random() - xorshift64; the state must not be 0. */
 static inline uint64_t next_random(uint64_t *state)

@@ -8,10 +8,9 @@
 #include <spanheap/fault.h>
 #include <spanheap/objpool.h>
 #include <spanheap/slab.h>
-#include <spanheap/stats.h>
 #include "lib/atomic.h"
 #include "lib/bits.h"
-#include "mm/misuse.h"
+#include "tests/suites/object_fixture.h"
 
 #define MANY 100
 
@@ -23,14 +22,6 @@ struct dear {
 static uint64_t made, unmade;
 static bool refuse;
 static void *object[MANY];
-static struct mm_misuse_report last;
-static unsigned reports;
-
-static void note_misuse(const struct mm_misuse_report *report)
-{
-	last = *report;
-	reports++;
-}
 
 static int make_dear(void *p, gfp_t gfp, void *arg)
 {
@@ -67,13 +58,10 @@ static struct objpool *pool;
 
 static int objpool_test_init(struct kunit *test)
 {
-	(void)test;
-	mm_set_misuse_handler(note_misuse);
-	reports = 0;
 	made = unmade = 0;
 	refuse = false;
 	pool = objpool_create("dear", sizeof(struct dear), 0, &dear_ops);
-	return pool ? 0 : -ENOMEM;
+	return pool ? object_test_init(test) : -ENOMEM;
 }
 
 static void objpool_test_exit(struct kunit *test)
@@ -81,9 +69,7 @@ static void objpool_test_exit(struct kunit *test)
 	mm_fail_off();
 	KUNIT_EXPECT_EQ(test, objpool_destroy(pool), 0);
 	KUNIT_EXPECT_EQ(test, made, unmade);
-	KUNIT_EXPECT_EQ(test, reports, 0);
-	mm_set_misuse_handler(NULL);
-	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+	object_test_exit(test);
 }
 
 static void get_many(struct kunit *test, unsigned n)
@@ -208,22 +194,16 @@ static void wrong_puts(struct kunit *test)
 	put_many(3);
 	for (unsigned i = 0; i < 3; i++) {
 		objpool_put(pool, object[i]);
-		KUNIT_EXPECT_EQ(test, reports, i + 1);
-		KUNIT_EXPECT_EQ(test, last.kind, MM_DOUBLE_FREE);
-		KUNIT_EXPECT_PTR_EQ(test, last.addr, object[i]);
+		expect_report(test, MM_DOUBLE_FREE, object[i]);
 	}
-	reports = 0;
 	mm_drain();
 	KUNIT_EXPECT_EQ(test, unmade, 3);
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 
 	objpool_put(pool, foreign);
 	mm_drain();
-	KUNIT_EXPECT_EQ(test, reports, 1);
-	KUNIT_EXPECT_EQ(test, last.kind, MM_WRONG_CACHE);
-	KUNIT_EXPECT_PTR_EQ(test, last.addr, foreign);
+	expect_report(test, MM_WRONG_CACHE, foreign);
 	KUNIT_EXPECT_EQ(test, unmade, 3);
-	reports = 0;
 	kfree(foreign);
 }
 

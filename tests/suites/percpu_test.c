@@ -8,47 +8,14 @@
 #include <spanheap/fault.h>
 #include <spanheap/percpu.h>
 #include <spanheap/slab.h>
-#include <spanheap/stats.h>
 #include "lib/bits.h"
 #include "lib/string.h"
-#include "mm/misuse.h"
+#include "tests/suites/object_fixture.h"
 
 #define MANY 200
 
 static uint8_t *object[MANY];
 static size_t size_of[MANY];
-static struct mm_misuse_report last;
-static unsigned reports;
-
-static void note_misuse(const struct mm_misuse_report *report)
-{
-	last = *report;
-	reports++;
-}
-
-static int percpu_test_init(struct kunit *test)
-{
-	(void)test;
-	reports = 0;
-	mm_set_misuse_handler(note_misuse);
-	return 0;
-}
-
-static void percpu_test_exit(struct kunit *test)
-{
-	mm_fail_off();
-	mm_set_misuse_handler(NULL);
-	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
-}
-
-static uint64_t frames_used(void)
-{
-	struct mm_stats s;
-
-	mm_drain();
-	mm_stats(&s);
-	return s.frames_used;
-}
 
 /* The copies of CPUs that nobody looks at closely are all the same. */
 static unsigned some_cpu(unsigned i)
@@ -103,7 +70,7 @@ static void zeroed_and_aligned(struct kunit *test)
 		for (unsigned i = 0; i < 100; i++)
 			free_percpu(object[i]);
 	}
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	KUNIT_EXPECT_EQ(test, frames_used(), before);
 }
 
@@ -124,15 +91,6 @@ static void limits(struct kunit *test)
 	free_percpu(whole);
 	free_percpu(other);
 	free_percpu(NULL);
-	KUNIT_EXPECT_EQ(test, reports, 0);
-}
-
-static void expect_report(struct kunit *test, enum mm_misuse kind, const void *addr)
-{
-	KUNIT_EXPECT_EQ(test, reports, 1);
-	KUNIT_EXPECT_EQ(test, last.kind, kind);
-	KUNIT_EXPECT_PTR_EQ(test, last.addr, addr);
-	reports = 0;
 }
 
 static void every_misuse(struct kunit *test)
@@ -159,7 +117,6 @@ static void every_misuse(struct kunit *test)
 	free_percpu(keeps_area);
 	expect_report(test, MM_INVALID_FREE, keeps_area);
 	kfree(plain);
-	KUNIT_EXPECT_EQ(test, reports, 0);
 }
 
 static void random_run(struct kunit *test)
@@ -187,7 +144,7 @@ static void random_run(struct kunit *test)
 	}
 	for (unsigned i = 0; i < MANY; i++)
 		free_percpu(object[i]);
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	KUNIT_EXPECT_EQ(test, frames_used(), before);
 }
 
@@ -262,7 +219,7 @@ static void in_irq_and_nmi(struct kunit *test)
 		else
 			free_percpu(from_elsewhere);
 	}
-	KUNIT_EXPECT_EQ(test, reports, 0);
+	KUNIT_EXPECT_EQ(test, reports_count(), 0);
 	KUNIT_EXPECT_EQ(test, frames_used(), before);
 }
 
@@ -275,8 +232,8 @@ static struct kunit_case percpu_cases[] = {
 
 static struct kunit_suite percpu_suite = {
 	.name = "percpu",
-	.init = percpu_test_init,
-	.exit = percpu_test_exit,
+	.init = object_test_init,
+	.exit = object_test_exit,
 	.test_cases = percpu_cases,
 };
 kunit_test_suite(percpu_suite);

@@ -177,17 +177,20 @@ static void constant_sizes(struct kunit *test)
 
 static void reciprocal_of_every_offset(struct kunit *test)
 {
+	unsigned index;
+
 	for (unsigned sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 		const struct size_class *c = &size_classes[sc];
 		uint32_t wrong = 0;
 
 		for (uint32_t offset = 0; offset < span_size(sc); offset++)
-			wrong += object_index(offset, c->magic) != offset / c->size;
+			if (object_starts(offset, c->magic, &index) != !(offset % c->size) ||
+			    index != offset / c->size)
+				wrong++;
 		KUNIT_EXPECT_EQ_MSG(test, wrong, 0, "class %u", sc);
-		KUNIT_EXPECT_EQ_MSG(test, object_index(span_size(sc), c->magic),
-				    span_size(sc) / c->size, "class %u", sc);
 	}
-	KUNIT_EXPECT_EQ(test, object_index(UINT32_MAX, size_classes[0].magic), 0);
+	KUNIT_EXPECT_FALSE(test, object_starts(0, size_classes[0].magic, &index));
+	KUNIT_EXPECT_FALSE(test, object_starts(UINT32_MAX, size_classes[0].magic, &index));
 }
 
 /*

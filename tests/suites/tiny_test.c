@@ -7,49 +7,16 @@
 #include <kunit/test.h>
 #include <spanheap/fault.h>
 #include <spanheap/slab.h>
-#include <spanheap/stats.h>
 #include "lib/atomic.h"
 #include "lib/bits.h"
 #include "lib/string.h"
-#include "mm/misuse.h"
 #include "mm/tiny.h"
+#include "tests/suites/object_fixture.h"
 
 #define TINY (GFP_KERNEL | __GFP_NOSCAN)
 #define MANY 3000
 
 static uint8_t *object[MANY];
-static struct mm_misuse_report last;
-static unsigned reports;
-
-static void note_misuse(const struct mm_misuse_report *report)
-{
-	last = *report;
-	reports++;
-}
-
-static int tiny_test_init(struct kunit *test)
-{
-	(void)test;
-	reports = 0;
-	mm_drain();
-	mm_set_misuse_handler(note_misuse);
-	return 0;
-}
-
-static void tiny_test_exit(struct kunit *test)
-{
-	mm_fail_off();
-	KUNIT_EXPECT_EQ(test, reports, 0);
-	mm_set_misuse_handler(NULL);
-	mm_drain();
-	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
-}
-
-static void stats_of(struct mm_stats *s)
-{
-	mm_drain();
-	mm_stats(s);
-}
 
 static size_t align_of(size_t size)
 {
@@ -185,14 +152,6 @@ static void realloc_grows_out(struct kunit *test)
 	kfree(q);
 }
 
-static void expect_report(struct kunit *test, enum mm_misuse kind, const void *addr)
-{
-	KUNIT_EXPECT_EQ(test, reports, 1);
-	KUNIT_EXPECT_EQ(test, last.kind, kind);
-	KUNIT_EXPECT_PTR_EQ(test, last.addr, addr);
-	reports = 0;
-}
-
 static void every_misuse(struct kunit *test)
 {
 	uint8_t *a, *b, *c, *d;
@@ -238,33 +197,30 @@ static void every_misuse(struct kunit *test)
 
 static void counted_one_by_one(struct kunit *test)
 {
-	struct mm_stats before, held, after;
+	struct mm_stats before, held;
 	uint64_t bytes = 0;
 
-	stats_of(&before);
+	books_open(&before);
 	for (unsigned i = 0; i < 1000; i++) {
 		object[i] = kmalloc(i % 15 + 1, TINY);
 		bytes += i % 15 + 1;
 	}
-	stats_of(&held);
+	books_open(&held);
 	for (unsigned i = 0; i < 1000; i++)
 		kfree(object[(i * 7) % 1000]);
-	stats_of(&after);
 	KUNIT_EXPECT_EQ(test, held.objects_live - before.objects_live, 1000);
 	KUNIT_EXPECT_EQ(test, held.objects_live_bytes - before.objects_live_bytes, bytes);
-	KUNIT_EXPECT_EQ(test, after.objects_live, before.objects_live);
-	KUNIT_EXPECT_EQ(test, after.objects_live_bytes, before.objects_live_bytes);
-	KUNIT_EXPECT_EQ(test, after.frames_used, before.frames_used);
+	books_close(test, &before);
 }
 
 /* Random sizes, held for random times; contents and neighbours stay whole. */
 static void random_run(struct kunit *test)
 {
 	static uint8_t size[MANY];
-	struct mm_stats before, after;
+	struct mm_stats before;
 	uint64_t random = 99;
 
-	stats_of(&before);
+	books_open(&before);
 	memset(object, 0, sizeof(object));
 	for (unsigned round = 0; round < 30000; round++) {
 		unsigned i;
@@ -288,16 +244,14 @@ static void random_run(struct kunit *test)
 	}
 	for (unsigned i = 0; i < MANY; i++)
 		kfree(object[i]);
-	stats_of(&after);
-	KUNIT_EXPECT_EQ(test, after.objects_live, before.objects_live);
-	KUNIT_EXPECT_EQ(test, after.frames_used, before.frames_used);
+	books_close(test, &before);
 }
 
 static void fails_on_purpose(struct kunit *test)
 {
-	struct mm_stats before, after;
+	struct mm_stats before;
 
-	stats_of(&before);
+	books_open(&before);
 	for (uint64_t nth = 1; nth < 20; nth++) {
 		mm_drain();
 		mm_fail_nth(nth);
@@ -307,9 +261,7 @@ static void fails_on_purpose(struct kunit *test)
 		for (unsigned i = 0; i < 40; i++)
 			kfree(object[i]);
 	}
-	stats_of(&after);
-	KUNIT_EXPECT_EQ(test, after.objects_live, before.objects_live);
-	KUNIT_EXPECT_EQ(test, after.frames_used, before.frames_used);
+	books_close(test, &before);
 }
 
 /* ---- CPUs and contexts ---- */
@@ -341,9 +293,9 @@ static void free_there(void *arg)
 static void everywhere(struct kunit *test)
 {
 	void (*const go[])(unsigned, void (*)(void *), void *) = { run_in_irq, run_in_nmi };
-	struct mm_stats before, after;
+	struct mm_stats before;
 
-	stats_of(&before);
+	books_open(&before);
 	failed = 0;
 	for (unsigned round = 0; round < 6; round++) {
 		unsigned cpu = round % cpu_count(), next = (cpu + 1) % cpu_count();
@@ -360,9 +312,7 @@ static void everywhere(struct kunit *test)
 		go[~round & 1](cpu, free_there, there[2]);
 	}
 	KUNIT_EXPECT_EQ(test, failed, 0);
-	stats_of(&after);
-	KUNIT_EXPECT_EQ(test, after.objects_live, before.objects_live);
-	KUNIT_EXPECT_EQ(test, after.frames_used, before.frames_used);
+	books_close(test, &before);
 }
 
 static uint8_t *traded[64];
@@ -396,11 +346,11 @@ static void trade(void *arg)
 
 static void trade_on_all_cpus(struct kunit *test)
 {
-	struct mm_stats before, after;
+	struct mm_stats before;
 	struct task *task[4];
 	unsigned n = MIN(4U, cpu_count());
 
-	stats_of(&before);
+	books_open(&before);
 	failed = 0;
 	for (unsigned i = 0; i < n; i++) {
 		task[i] = task_start(i, trade, (void *)(uintptr_t)(i + 1), "trade");
@@ -412,9 +362,7 @@ static void trade_on_all_cpus(struct kunit *test)
 		kfree(traded[i]);
 	memset(traded, 0, sizeof(traded));
 	KUNIT_EXPECT_EQ(test, failed, 0);
-	stats_of(&after);
-	KUNIT_EXPECT_EQ(test, after.objects_live, before.objects_live);
-	KUNIT_EXPECT_EQ(test, after.frames_used, before.frames_used);
+	books_close(test, &before);
 }
 
 static struct kunit_case tiny_cases[] = { KUNIT_CASE(sizes_and_alignments),
@@ -433,8 +381,8 @@ static struct kunit_case tiny_cases[] = { KUNIT_CASE(sizes_and_alignments),
 
 static struct kunit_suite tiny_suite = {
 	.name = "tiny",
-	.init = tiny_test_init,
-	.exit = tiny_test_exit,
+	.init = object_test_init,
+	.exit = object_test_exit,
 	.test_cases = tiny_cases,
 };
 kunit_test_suite(tiny_suite);
