@@ -11,6 +11,7 @@
 #include <spanheap/stats.h>
 
 #include "heap_fixture.h"
+#include "mm/numa.h"
 #include "mm/pagecache.h"
 
 #define F FRAME_SIZE
@@ -394,12 +395,14 @@ static void caches_before_failure(struct kunit *test)
 		kunit_skip(test, "caches too small to keep a frame in each");
 	for (unsigned round = 0; round < 2; round++) {
 		for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
-			void *p = __get_free_pages(GFP_KERNEL, 0);
+			/* Frames of other nodes are not kept. */
+			gfp_t gfp = gfp_for_node(GFP_KERNEL, numa_node_of(cpu));
+			void *p = __get_free_pages(gfp, 0);
 
 			on_cpu(test, cpu, free_frame_there, p);
-			p = __get_free_pages(GFP_KERNEL, 0);
+			p = __get_free_pages(gfp, 0);
 			run_in_irq(cpu, free_frame_there, p);
-			p = __get_free_pages(GFP_KERNEL, 0);
+			p = __get_free_pages(gfp, 0);
 			run_in_nmi(cpu, free_frame_there, p);
 		}
 		KUNIT_EXPECT_GE(test, cached(), 3 * cpu_count());
