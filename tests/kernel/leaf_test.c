@@ -31,10 +31,11 @@ static int note_chunks(phys_addr_t at, uint64_t size, enum mem_state s, void *ar
 
 static int leaf_init(struct kunit *test)
 {
-	(void)test;
 	base = 0;
 	mem_walk(note_chunks, NULL);
-	return base ? 0 : -ENOMEM;
+	if (!base)
+		kunit_skip(test, "the page heap has all chunks of this machine");
+	return 0;
 }
 
 static void leaf_exit(struct kunit *test)
