@@ -208,7 +208,7 @@ def bench(machine, filter_, timeout):
 
 
 def kbench(opts):
-    """The cases; mm_init again with little and with much RAM; what needs two CPUs;
+    """The cases; mm_init again with little and with much RAM; what needs several CPUs;
     interrupts-off time."""
     filter_, timeout = env("FILTER", ""), float(env("TIMEOUT", "300"))
     shape = dict(boot="pvh", smp=1, accel="tcg", icount=True)
@@ -230,7 +230,7 @@ def kbench(opts):
         good &= bench(machine_of(opts, **{**shape, "smp": 2}), "kmalloc_remote*", timeout)
         ran = True
     if wanted("llfree/order0", "llfree/order9"):
-        good &= bench(machine_of(opts, **{**shape, "smp": 2}), "llfree*", timeout)
+        good &= bench(machine_of(opts, **{**shape, "smp": 4}), "llfree*", timeout)
         ran = True
     if wanted("irqoff_max"):
         good &= bench(machine_of(opts, kernel=opts.irqtrace, **shape), "", timeout)
