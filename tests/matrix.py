@@ -17,6 +17,7 @@ programs reported them, and each build or other step as one.
 """
 import argparse
 import concurrent.futures
+import functools
 import itertools
 import os
 import re
@@ -431,7 +432,7 @@ class Matrix:
             ("run cmdline.txt", self.cmdline_file),
             ("hotplug", hotplug.hotplug, self.image("gcc")),
             ("hotplug preempt", hotplug.hotplug, self.image("preempt"), 20),
-            ("hotplug 1 CPU", hotplug.hotplug, self.image("gcc"), 20, 1),
+            ("hotplug 1 CPU", functools.partial(hotplug.hotplug, smp=1), self.image("gcc"), 20),
             ("balloon", balloon.balloon, self.image("gcc")),
         ]
         steps += [(f"kernel.elf {how}", self.damaged, how, *what) for how, *what in DAMAGES]
