@@ -51,12 +51,10 @@ def to_stdout(data):
 # ---- selftest ----
 
 class Selftest:
-    """One boot of the suites, and the further boots of the cases that die, which may
-    have a machine of their own."""
+    """One boot of the suites, and the further boots of the cases that die."""
 
-    def __init__(self, machine, filter_="", timeout=300, quick=False, dying=None, out=None):
+    def __init__(self, machine, filter_="", timeout=300, quick=False, out=None):
         self.machine, self.filter, self.timeout, self.quick = machine, filter_, timeout, quick
-        self.dying = dying or machine
         self.out = out or (lambda line: None)
         self.ktap, self.problems, self.partial = ktap.Parser(), [], b""
         self.dies_planned = False
@@ -77,7 +75,7 @@ class Selftest:
 
     def _die(self, name, text):
         """Boot for one case. Return: None, or what was wrong and the end of its output."""
-        boot = qemu.Run(self.dying, words(mode="selftest", filter=name, dies=True), self.timeout)
+        boot = qemu.Run(self.machine, words(mode="selftest", filter=name, dies=True), self.timeout)
         status = boot.run()
         if status == qemu.PANIC and text.encode() in boot.output:
             return None
