@@ -67,9 +67,16 @@ enum chunk_zero {
 /**
  * enum chunk_whole - a chunk that is one used run of exactly its own frames, or a home.
  * @CHUNK_WHOLE_CACHED: free, in a CPU's cache; its bits still say used
+ * @CHUNK_WHOLE_SPARE: free, at hand of the page heap (heapspare.h); likewise
  * @CHUNK_HOME: and above: the caches of a CPU refill here; others had better not
  */
-enum chunk_whole { CHUNK_NOT_WHOLE, CHUNK_WHOLE_USED, CHUNK_WHOLE_CACHED, CHUNK_HOME };
+enum chunk_whole {
+	CHUNK_NOT_WHOLE,
+	CHUNK_WHOLE_USED,
+	CHUNK_WHOLE_CACHED,
+	CHUNK_WHOLE_SPARE,
+	CHUNK_HOME,
+};
 
 #define CHUNK_MIXED 4 /* in chunk.state: look at the side record */
 

@@ -47,6 +47,11 @@ void chunk_take(struct chunk *chunk, unsigned first, unsigned n, bool last)
 
 	if (last)
 		atomic_or(&chunk->word[tail / 64].end, 1ULL << tail % 64);
+	if (n == CHUNK_FRAMES) {
+		for (unsigned w = 0; w < CHUNK_WORDS; w++)
+			atomic_and(&chunk->word[w].free, 0);
+		return;
+	}
 	for_each_word(w, mask, first, n)
 		atomic_and(&chunk->word[w].free, ~mask);
 }
@@ -55,8 +60,12 @@ void chunk_put(struct chunk *chunk, unsigned first, unsigned n, bool last)
 {
 	unsigned tail = first + n - 1;
 
-	for_each_word(w, mask, first, n)
-		atomic_or(&chunk->word[w].free, mask);
+	if (n == CHUNK_FRAMES)
+		for (unsigned w = 0; w < CHUNK_WORDS; w++)
+			atomic_or(&chunk->word[w].free, ~0ULL);
+	else
+		for_each_word(w, mask, first, n)
+			atomic_or(&chunk->word[w].free, mask);
 	if (last)
 		atomic_and(&chunk->word[tail / 64].end, ~(1ULL << tail % 64));
 }
@@ -102,7 +111,7 @@ unsigned chunk_count_used(const struct chunk *chunk)
 {
 	unsigned n = 0;
 
-	if (atomic_load_relaxed(&chunk->whole) == CHUNK_WHOLE_CACHED)
+	if (chunk_is_free_whole(chunk))
 		return 0;
 	for (unsigned w = 0; w < CHUNK_WORDS; w++)
 		n += popcount64(~atomic_load_relaxed(&chunk->word[w].free));

@@ -86,6 +86,14 @@ static inline enum frame_use frame_use(const struct chunk *chunk, unsigned frame
 				(atomic_load_relaxed(&word->end) >> frame % 64 & 1));
 }
 
+/** chunk_is_free_whole() - is it free although its bits say used? */
+static inline bool chunk_is_free_whole(const struct chunk *chunk)
+{
+	uint8_t whole = atomic_load(&chunk->whole);
+
+	return whole == CHUNK_WHOLE_CACHED || whole == CHUNK_WHOLE_SPARE;
+}
+
 /**
  * chunk_next_run() - the next run of free frames.
  * @at: where to start looking; becomes the run's start, or CHUNK_FRAMES
@@ -112,7 +120,8 @@ unsigned chunk_run_length(const struct chunk *chunk, unsigned first);
 /** chunk_count_free() - frames that are free in the page heap. */
 unsigned chunk_count_free(const struct chunk *chunk);
 
-/** chunk_count_used() - frames that are in used runs; a whole chunk in a cache is not. */
+/** chunk_count_used() - frames that are in used runs; those of a chunk that is free whole are not.
+ */
 unsigned chunk_count_used(const struct chunk *chunk);
 
 #endif

@@ -2,6 +2,7 @@
 /* Chunks that leave the page heap; see heapchunk.h. */
 #include "mm/framebits.h"
 #include "mm/heapchunk.h"
+#include "mm/heapspare.h"
 
 #define LEAF_SIZE (SUM_FANOUT * CHUNK_SIZE)
 
@@ -29,6 +30,7 @@ unsigned heapchunk_take(struct pageheap *heap, struct chunk *chunk, uint64_t pfn
 	unsigned ready = chunk_count_state(chunk, (unsigned)(pfn % CHUNK_FRAMES), n, MEM_READY);
 	unsigned taken = 0;
 
+	heapspare_settle(heap);
 	if (chunk->leaf && ready && chunk_count_free(chunk) == ready)
 		taken = withhold_free(heap, chunk, pfn);
 	spin_unlock_irqrestore(&heap->lock, flags);

@@ -330,7 +330,7 @@ static bool in_use(struct memmap *map, phys_addr_t base, phys_addr_t end)
 	{
 		if (p.chunk->owner == CHUNK_CALLER || p.chunk->busy)
 			return true;
-		if (chunk_count_used(p.chunk) && atomic_load(&p.chunk->whole) != CHUNK_WHOLE_CACHED)
+		if (chunk_count_used(p.chunk))
 			return true;
 	}
 	return false;

@@ -58,8 +58,10 @@ int large_freed(const struct span *span, phys_addr_t pa)
 	if (span != &gone_span)
 		return pa == span->base ? MM_DOUBLE_FREE : MM_INVALID_FREE;
 	chunk = chunk_find(&main_map.index, pa);
-	return pa % 8 == 0 && frame_use(chunk, frame_in_chunk(pa)) >= FRAME_FREE ? MM_DOUBLE_FREE
-										: MM_INVALID_FREE;
+	return pa % 8 == 0 && (frame_use(chunk, frame_in_chunk(pa)) >= FRAME_FREE ||
+			       chunk_is_free_whole(chunk))
+		       ? MM_DOUBLE_FREE
+		       : MM_INVALID_FREE;
 }
 
 bool large_resize(struct span *span, size_t npages, gfp_t gfp)

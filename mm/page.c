@@ -4,6 +4,7 @@
  *
  *	hot path	a single frame, out of this CPU's cache and back
  *	cache		refilled or spilled; short runs, whole chunks, bulk
+ *	spare chunks	the nearest node's, so that 2 MiB need no search
  *	page heaps	all else: the nodes from the nearest; in each the highest
  *			window first, so that low addresses last for those who can
  *			use no others; then a run that lies across windows
@@ -18,6 +19,7 @@
 
 #include "lib/string.h"
 #include "mm/fault.h"
+#include "mm/heapspare.h"
 #include "mm/log.h"
 #include "mm/metaframe.h"
 #include "mm/misuse.h"
@@ -126,6 +128,8 @@ static void *try_places(struct run_wanted *want, gfp_t gfp, bool *zero)
 
 		pagecache_show(cache);
 		addr = pagecache_alloc(cache, want->n, want->align);
+		if (!addr && want->n == CHUNK_FRAMES && want->align <= CHUNK_FRAMES && cache->heap)
+			addr = heapspare_take(cache->heap);
 		pagecache_leave(cache);
 		if (addr)
 			return addr;
@@ -195,7 +199,7 @@ static never_inline void free_to_heap(void *addr, uint64_t n, size_t size, const
 
 	port_pin();
 	chunk = chunk_find(&main_map.index, pa);
-	if (chunk && !(pa & (FRAME_SIZE - 1)) && !pagemap_is_span(pagemap_find(pa)))
+	if (chunk && !(pa & (FRAME_SIZE - 1)) && !pagemap_has_span(chunk, pa))
 		bad = n ? pageheap_free(&main_heap[chunk->node], pa >> FRAME_SHIFT, n)
 			: MM_PAGE_WRONG_SIZE;
 	port_unpin();
@@ -331,6 +335,20 @@ static never_inline void *alloc_order_slow(gfp_t gfp, unsigned order)
 	return alloc_run(&want, gfp);
 }
 
+/* This CPU has no chunk. */
+static never_inline void *alloc_chunk_slow(gfp_t gfp)
+{
+	struct pagecache *cache = pagecache_enter();
+	void *addr = cache->heap ? heapspare_take(cache->heap) : NULL;
+
+	pagecache_leave(cache);
+	if (unlikely(!addr))
+		return alloc_order_slow(gfp, CHUNK_ORDER);
+	if (atomic_load_relaxed(&pressure_due))
+		pressure_note();
+	return addr;
+}
+
 void *page_alloc_order(gfp_t gfp, unsigned order)
 {
 	struct pagecache *cache;
@@ -348,7 +366,7 @@ void *page_alloc_order(gfp_t gfp, unsigned order)
 	pagecache_leave(cache);
 	if (likely(addr))
 		return addr;
-	return alloc_order_slow(gfp, order);
+	return order == CHUNK_ORDER ? alloc_chunk_slow(gfp) : alloc_order_slow(gfp, order);
 }
 
 void page_free_exact(void *addr, size_t size)
@@ -366,23 +384,45 @@ static never_inline void free_order_slow(void *addr, unsigned order, const void 
 	free_run(addr, n, n << FRAME_SHIFT, caller);
 }
 
-void page_free_order(void *addr, unsigned order)
+static never_inline void free_short_for(void *addr, unsigned order, const void *caller)
 {
-	struct pagecache *cache;
-	bool done = false;
+	struct pagecache *cache = pagecache_enter();
+	uint64_t run;
+	bool done = pagecache_find_run(cache, addr, 1U << order, &run) &&
+		    !pagemap_has_span(pagecache_run_chunk(cache, addr), virt_to_phys(addr)) &&
+		    pagecache_claim_run(cache, run);
 
-	if (!order) {
-		free_frame_for(addr, __builtin_return_address(0));
-		return;
-	}
-	cache = pagecache_enter();
-	if (order <= PAGECACHE_ORDER_MAX)
-		done = pagecache_put_run(cache, addr, 1U << order);
-	else if (order == CHUNK_ORDER)
-		done = pagecache_put_chunk(cache, addr);
 	pagecache_leave(cache);
 	if (unlikely(!done))
-		free_order_slow(addr, order, __builtin_return_address(0));
+		free_order_slow(addr, order, caller);
+}
+
+static never_inline void free_chunk_for(void *addr, const void *caller)
+{
+	struct pagecache *cache = pagecache_enter();
+	struct chunk *chunk = pagecache_chunk_at(cache, addr);
+	phys_addr_t pa = virt_to_phys(addr);
+	bool done = chunk && !pagemap_has_span(chunk, pa) &&
+		    (pagecache_put_chunk(cache, addr, chunk) ||
+		     (cache->heap && heapspare_free(cache->heap, chunk, pa)));
+
+	pagecache_leave(cache);
+	if (unlikely(!done))
+		free_order_slow(addr, CHUNK_ORDER, caller);
+}
+
+void page_free_order(void *addr, unsigned order)
+{
+	const void *caller = __builtin_return_address(0);
+
+	if (!order)
+		free_frame_for(addr, caller);
+	else if (order <= PAGECACHE_ORDER_MAX)
+		free_short_for(addr, order, caller);
+	else if (order == CHUNK_ORDER)
+		free_chunk_for(addr, caller);
+	else
+		free_order_slow(addr, order, caller);
 }
 
 /* The public names, for those who cannot inline them. */

@@ -14,8 +14,8 @@
 /* Where there is nothing yet: all of its frames are held, so that no check passes. */
 static struct frame_word nothing = { ~0ULL, ~0ULL };
 
-/* A chunk that is no used run. */
-static struct chunk no_chunk;
+/* A chunk that is no used run, as pagemap_has_span() looks at it. */
+static struct chunk no_chunks[2];
 
 static void forget_places(struct pagecache *cache)
 {
@@ -25,8 +25,8 @@ static void forget_places(struct pagecache *cache)
 	cache->last_word = &nothing;
 	for (unsigned i = 0; i < PAGECACHE_PLACES; i++)
 		cache->place[i].key = PAGECACHE_NO_KEY;
-	for (unsigned i = cache->nchunks; i < PAGECACHE_CHUNKS; i++)
-		cache->chunk[i] = (struct cached_chunk){ .chunk = &no_chunk };
+	for (unsigned i = cache->nchunks; i <= PAGECACHE_CHUNKS; i++)
+		cache->chunk[i] = (struct whole_chunk){ .chunk = &no_chunks[1] };
 	hold_leave_home(&cache->home);
 	if (!cache->run.frames)
 		cache->run = (struct held_word){ .word = &nothing };
@@ -338,6 +338,13 @@ void *pagecache_alloc(struct pagecache *cache, uint64_t n, uint64_t align)
 	return NULL;
 }
 
+static bool free_chunk(struct pagecache *cache, void *addr)
+{
+	struct chunk *chunk = pagecache_chunk_at(cache, addr);
+
+	return chunk && pagecache_put_chunk(cache, addr, chunk);
+}
+
 bool pagecache_free(struct pagecache *cache, void *addr, uint64_t n)
 {
 	if (!n)
@@ -346,7 +353,7 @@ bool pagecache_free(struct pagecache *cache, void *addr, uint64_t n)
 		return pagecache_free_frame(cache, addr);
 	if (n <= PAGECACHE_RUN_MAX)
 		return free_short(cache, addr, (unsigned)n);
-	return n == CHUNK_FRAMES && pagecache_put_chunk(cache, addr);
+	return n == CHUNK_FRAMES && free_chunk(cache, addr);
 }
 
 /* ---- Many at once ---- */

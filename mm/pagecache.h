@@ -49,16 +49,10 @@
 
 #define PAGECACHE_ORDER_MAX 5 /* longer runs but whole chunks are the heap's */
 #define PAGECACHE_RUN_MAX (1U << PAGECACHE_ORDER_MAX)
-#define PAGECACHE_CHUNKS 4
+#define PAGECACHE_CHUNKS 4 /* one more slot is always empty */
 #define PAGECACHE_SLOTS 255 /* of the largest cache; with one more they fill a frame */
 #define PAGECACHE_PLACES 8
 #define PAGECACHE_NO_KEY (~(uintptr_t)0)
-
-/** struct cached_chunk - a whole free chunk. */
-struct cached_chunk {
-	void *addr;
-	struct chunk *chunk;
-};
 
 /** struct chunk_place - where the words of a chunk are; @key: address >> 21. */
 struct chunk_place {
@@ -96,7 +90,7 @@ struct pagecache {
 	struct chunk_place place[PAGECACHE_PLACES];
 	struct held_word run;
 	struct held_frame *bottom;
-	struct cached_chunk chunk[PAGECACHE_CHUNKS];
+	struct whole_chunk chunk[PAGECACHE_CHUNKS + 1];
 	unsigned nchunks, chunk_limit, run_limit, nslots;
 	uint64_t taken, returned;
 	uint64_t allocs, other_frees;
@@ -112,7 +106,7 @@ struct pagecache_haul {
 	unsigned nframes, nchunks;
 	struct held_word run;
 	struct held_frame frame[PAGECACHE_SLOTS];
-	struct cached_chunk chunk[PAGECACHE_CHUNKS];
+	struct whole_chunk chunk[PAGECACHE_CHUNKS];
 };
 
 /*
@@ -313,17 +307,20 @@ static inline bool pagecache_claim_run(struct pagecache *cache, uint64_t run)
 }
 
 /**
- * pagecache_put_run() - a run of 2 to PAGECACHE_RUN_MAX frames back into the run word.
+ * pagecache_find_run() - is this a used run of 2 to PAGECACHE_RUN_MAX frames of the run word?
+ * @run: gets its frames
  *
- * By the cache's owner, pinned. Return: false: nothing has changed.
+ * By the cache's owner, pinned.
  */
-static inline bool pagecache_put_run(struct pagecache *cache, void *addr, unsigned n)
+static inline bool pagecache_find_run(const struct pagecache *cache, const void *addr, unsigned n,
+				      uint64_t *run)
 {
 	uintptr_t bit = pagecache_frame((void *)((uintptr_t)addr - (uintptr_t)cache->run.addr));
-	struct frame_word *word = cache->run.word;
-	uint64_t run = ((1ULL << n) - 1) << bit % 64, before;
+	const struct frame_word *word = cache->run.word;
+	uint64_t before;
 
-	if (unlikely(bit + n > 64) || unlikely(!word_is_run(word, run)))
+	*run = ((1ULL << n) - 1) << bit % 64;
+	if (unlikely(bit + n > 64) || unlikely(!word_is_run(word, *run)))
 		return false;
 	/* The frame before is in the word before, but at a chunk's start. */
 	if (bit)
@@ -332,14 +329,31 @@ static inline bool pagecache_put_run(struct pagecache *cache, void *addr, unsign
 		before = word_edges(word - 1) >> 63;
 	else
 		return false;
-	return (before & 1) && pagecache_claim_run(cache, run);
+	return before & 1;
+}
+
+/** pagecache_run_chunk() - the chunk of the run word, if there is one; @addr: in the word. */
+static inline const struct chunk *pagecache_run_chunk(const struct pagecache *cache,
+						      const void *addr)
+{
+	const struct frame_word *first = cache->run.word - pagecache_frame(addr) / 64 % CHUNK_WORDS;
+
+	return (const struct chunk *)first;
+}
+
+/** pagecache_put_run() - such a run back into the run word; false: nothing has changed. */
+static inline bool pagecache_put_run(struct pagecache *cache, void *addr, unsigned n)
+{
+	uint64_t run;
+
+	return pagecache_find_run(cache, addr, n, &run) && pagecache_claim_run(cache, run);
 }
 
 /** pagecache_take_chunk() - a whole chunk; or NULL. By the cache's owner, pinned. */
 static inline void *pagecache_take_chunk(struct pagecache *cache)
 {
 	unsigned n = cache->nchunks;
-	struct cached_chunk *last;
+	struct whole_chunk *last;
 
 	if (!n)
 		return NULL;
@@ -350,12 +364,20 @@ static inline void *pagecache_take_chunk(struct pagecache *cache)
 	return last->addr;
 }
 
-/* The chunk that starts at an address, if this cache may hold it; or NULL. */
+/**
+ * pagecache_chunk_at() - the chunk that starts at an address, if this cache may hold it; or NULL.
+ *
+ * One that is freed where the last one was taken from is found there. By the owner,
+ * pinned.
+ */
 static inline struct chunk *pagecache_chunk_at(const struct pagecache *cache, const void *addr)
 {
+	const struct whole_chunk *slot = &cache->chunk[cache->nchunks];
 	phys_addr_t pa = virt_to_phys(addr);
 	struct chunk *chunk;
 
+	if (likely(slot->addr == addr))
+		return slot->chunk;
 	if (pa & (CHUNK_SIZE - 1) || pa >> FRAME_SHIFT < PAGECACHE_LOWEST)
 		return NULL;
 	chunk = chunk_find(cache->index, pa);
@@ -364,22 +386,17 @@ static inline struct chunk *pagecache_chunk_at(const struct pagecache *cache, co
 
 /**
  * pagecache_put_chunk() - a whole chunk back; false: nothing has changed. By the owner, pinned.
- *
- * One that is freed where the last one was taken from is found there.
+ * @chunk: that of pagecache_chunk_at()
  */
-static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr)
+static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr, struct chunk *chunk)
 {
 	unsigned n = cache->nchunks;
-	struct cached_chunk *slot = &cache->chunk[n];
 	uint8_t used = CHUNK_WHOLE_USED;
-	struct chunk *chunk;
 
-	if (n >= atomic_load_relaxed(&cache->chunk_limit))
+	if (n >= atomic_load_relaxed(&cache->chunk_limit) ||
+	    !atomic_cas(&chunk->whole, &used, CHUNK_WHOLE_CACHED))
 		return false;
-	chunk = likely(slot->addr == addr) ? slot->chunk : pagecache_chunk_at(cache, addr);
-	if (!chunk || !atomic_cas(&chunk->whole, &used, CHUNK_WHOLE_CACHED))
-		return false;
-	*slot = (struct cached_chunk){ addr, chunk };
+	cache->chunk[n] = (struct whole_chunk){ addr, chunk };
 	atomic_store_relaxed(&cache->nchunks, n + 1);
 	cpu_local_add(&cache->other_frees, 1);
 	return true;

@@ -41,6 +41,7 @@ static_assert(NMI_SLOTS <= PAGEHOLD_NMI_MAX, "so that an NMI can spill");
 
 static struct frame_word no_word = { ~0ULL, ~0ULL };
 static struct held_frame no_slot = { .word = &no_word };
+static struct chunk none_chunks[2]; /* no used runs, as pagemap_has_span() looks at them */
 static struct pagecache none = {
 	.top = &no_slot,
 	.floor = &no_slot,
@@ -49,6 +50,7 @@ static struct pagecache none = {
 	.last_key = PAGECACHE_NO_KEY,
 	.last_word = &no_word,
 	.run.word = &no_word,
+	.chunk[0].chunk = &none_chunks[1],
 	.index = &main_map.index,
 };
 

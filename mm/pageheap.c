@@ -5,11 +5,13 @@
 #include "mm/addrstate.h"
 #include "mm/fault.h"
 #include "mm/framebits.h"
+#include "mm/heapspare.h"
 #include "mm/log.h"
 #include "mm/pageheap.h"
 
 struct pageheap main_heap[PORT_MAX_NODES];
 uint32_t pressure_due;
+uint64_t pressure_mark = ~0ULL;
 
 /* In the first frame of a run that an NMI freed. */
 struct deferred_run {
@@ -51,12 +53,18 @@ void pageheap_init(struct pageheap *heap, struct memmap *map, unsigned node)
 
 /* All below here: heap->lock is held. */
 
-void pageheap_update(struct pageheap *heap)
+static void update_touched(struct pageheap *heap)
 {
 	for (unsigned i = 0; i < heap->ntouched; i++)
 		sumtree_update(heap->touched[i]->leaf, heap->touched_nr[i],
 			       chunk_sum(heap->touched[i]));
 	heap->ntouched = 0;
+}
+
+void pageheap_update(struct pageheap *heap)
+{
+	heapspare_settle(heap);
+	update_touched(heap);
 }
 
 void pageheap_touch(struct pageheap *heap, struct chunk *chunk, uint64_t pfn)
@@ -65,7 +73,7 @@ void pageheap_touch(struct pageheap *heap, struct chunk *chunk, uint64_t pfn)
 		if (heap->touched[i] == chunk)
 			return;
 	if (heap->ntouched == HEAP_TOUCHED)
-		pageheap_update(heap);
+		update_touched(heap);
 	heap->touched[heap->ntouched] = chunk;
 	heap->touched_nr[heap->ntouched++] = pfn / CHUNK_FRAMES;
 }
@@ -82,7 +90,7 @@ void pageheap_count_free(struct pageheap *heap, uint64_t pfn, uint64_t n, int si
 
 	atomic_store_relaxed(&heap->frames_free, heap->frames_free + (sign > 0 ? n : -n));
 	if (sign < 0)
-		atomic_store_relaxed(&pressure_due, 1);
+		pageheap_note_taken(heap);
 	for (; pfn < end; pfn = stop) {
 		enum mem_window w = window_of(pfn);
 
@@ -269,7 +277,7 @@ static int check_free(const struct pageheap *heap, uint64_t pfn, uint64_t n)
 	use = frame_use(chunk, (unsigned)(pfn % CHUNK_FRAMES));
 	ours = chunk->leaf && atomic_load_relaxed(&chunk->owner) == CHUNK_HEAP &&
 	       memmap_is_ram(heap->map, pfn << FRAME_SHIFT, FRAME_SIZE);
-	if (use == FRAME_FREE || atomic_load(&chunk->whole) == CHUNK_WHOLE_CACHED)
+	if (use == FRAME_FREE || chunk_is_free_whole(chunk))
 		return MM_PAGE_DOUBLE_FREE;
 	if (use == FRAME_HELD)
 		return ours ? MM_PAGE_DOUBLE_FREE : MM_PAGE_INVALID_FREE;
@@ -567,13 +575,16 @@ static int defer_free(struct pageheap *heap, uint64_t pfn, uint64_t n)
 
 int pageheap_free(struct pageheap *heap, uint64_t pfn, uint64_t n)
 {
+	struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
 	unsigned long flags;
 	int bad;
 
+	if (is_whole_chunk(pfn, n) && chunk && heapspare_free(heap, chunk, pfn << FRAME_SHIFT))
+		return -1;
 	if (!pageheap_lock(heap, &flags))
 		return defer_free(heap, pfn, n);
 	bad = check_free(heap, pfn, n);
-	if (bad < 0 && !claim_free(chunk_find(&heap->map->index, pfn << FRAME_SHIFT), pfn, n))
+	if (bad < 0 && !claim_free(chunk, pfn, n))
 		bad = MM_PAGE_DOUBLE_FREE;
 	if (bad < 0) {
 		pageheap_put_run(heap, pfn, n);
@@ -639,11 +650,12 @@ unsigned pageheap_check(struct pageheap *heap)
 	uint64_t nfree = 0;
 	unsigned bad;
 
+	bad = heapspare_check(heap);
 	pageheap_update(heap);
-	bad = sumtree_check(&heap->tree);
+	bad += sumtree_check(&heap->tree);
 
 	if (bad)
-		mm_log("page heap %u: %u wrong summaries", heap->node, bad);
+		mm_log("page heap %u: %u wrong summaries or spare chunks", heap->node, bad);
 	for_each_arena(a, &heap->map->index)
 		for (unsigned i = 0; i < ARENA_CHUNKS; i++)
 			if (a->chunk[i].leaf && a->chunk[i].node == heap->node)

@@ -31,9 +31,22 @@
 
 #define PFN_NONE (~0ULL)
 #define HEAP_TOUCHED 4
+#define HEAP_SPARES 8
 
 /** enum mem_window - address ranges that are kept for those who need them. */
 enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };
+
+/** struct whole_chunk - a whole free chunk at hand; its bits say used. */
+struct whole_chunk {
+	void *addr;
+	struct chunk *chunk;
+};
+
+/** struct heap_spares - so many of them. */
+struct heap_spares {
+	unsigned n;
+	struct whole_chunk chunk[HEAP_SPARES];
+};
 
 /**
  * struct pageheap - one node's.
@@ -45,12 +58,13 @@ enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };
  * @next_home: where to look for a CPU's home once many low ones are taken; pagehold.c
  * @grown_at: map->returned when the cursors last started from the bottom
  * @frames: frames the heap has been given
- * @frames_free: of them, free in the tree; the rest is used or held
+ * @frames_free: of them, free in the tree or in spare chunks; the rest is used or held
  * @window_free: of these, by window
  * @floor: by window: free frames that ordinary requests leave; see pressure.h
  * @scavenged: frames the heap had been given and the scavenger took; Prepared
  * @touched, @touched_nr, @ntouched: chunks whose summaries are behind their bits,
  *	with their numbers
+ * @spare: by window: whole free chunks at hand; heapspare.h
  * @deferred: runs an NMI freed, linked through their memory
  */
 struct pageheap {
@@ -70,6 +84,7 @@ struct pageheap {
 	struct chunk *touched[HEAP_TOUCHED];
 	uint64_t touched_nr[HEAP_TOUCHED];
 	unsigned ntouched;
+	struct heap_spares spare[MEM_WINDOWS];
 	struct deferred_run *deferred;
 };
 
@@ -78,6 +93,9 @@ extern struct pageheap main_heap[PORT_MAX_NODES];
 
 /** pressure_due - frames have been taken: pressure_note() is to be called with no lock held. */
 extern uint32_t pressure_due;
+
+/** pressure_mark - a heap that has as many free frames gives no reason for that. */
+extern uint64_t pressure_mark;
 
 /** window_bounds() - first frame of a window, and of the next. */
 static inline uint64_t window_start(enum mem_window w)
@@ -138,6 +156,20 @@ uint64_t pageheap_count_used(struct pageheap *heap);
  */
 void pageheap_count_free(struct pageheap *heap, uint64_t pfn, uint64_t n, int sign);
 
+/** pageheap_count_in() - the same of frames of one window; @n: negative if they no longer are. */
+static inline void pageheap_count_in(struct pageheap *heap, enum mem_window w, uint64_t n)
+{
+	atomic_store_relaxed(&heap->frames_free, heap->frames_free + n);
+	atomic_store_relaxed(&heap->window_free[w], heap->window_free[w] + n);
+}
+
+/** pageheap_note_taken() - frames have been taken: is there something to tell? */
+static inline void pageheap_note_taken(const struct pageheap *heap)
+{
+	if (unlikely(heap->frames_free < atomic_load_relaxed(&pressure_mark)))
+		atomic_store_relaxed(&pressure_due, 1);
+}
+
 /**
  * pageheap_add() - frames of one chunk that are held, Ready and the heap's become free.
  *
@@ -172,7 +204,11 @@ bool pageheap_grow(struct pageheap *heap, const struct run_wanted *want);
 /** pageheap_touch() - the free frames of a chunk have changed; its summary will follow. */
 void pageheap_touch(struct pageheap *heap, struct chunk *chunk, uint64_t pfn);
 
-/** pageheap_update() - all summaries are right again; before they are read, or a chunk leaves. */
+/**
+ * pageheap_update() - all summaries are right again, and there are no spare chunks.
+ *
+ * Before summaries are read, or a chunk leaves.
+ */
 void pageheap_update(struct pageheap *heap);
 
 /** pageheap_lower_hints() - these frames have become free. */

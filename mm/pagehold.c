@@ -24,14 +24,6 @@ struct gather {
 
 /* heap->lock is held from here */
 
-/* Frames of one word; those of a word are all in one window. */
-static void count_word(struct pageheap *heap, uint64_t pfn, uint64_t n)
-{
-	atomic_store_relaxed(&heap->frames_free, heap->frames_free + n);
-	n += heap->window_free[window_of(pfn)];
-	atomic_store_relaxed(&heap->window_free[window_of(pfn)], n);
-}
-
 /* Free frames of a word become held; the summary is left to the caller. */
 static void hold_word(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, uint64_t frames,
 		      struct held_word *held)
@@ -43,7 +35,7 @@ static void hold_word(struct pageheap *heap, struct chunk *chunk, uint64_t pfn, 
 	if (chunk->zero == CHUNK_ZERO_SIDE)
 		chunk->side->zero[w] &= ~frames;
 	atomic_or(&chunk->word[w].end, frames);
-	count_word(heap, pfn, -(uint64_t)popcount64(frames));
+	pageheap_count_in(heap, window_of(pfn), -(uint64_t)popcount64(frames));
 	*held = (struct held_word){
 		.word = &chunk->word[w],
 		.addr = phys_to_virt(round_down(pfn, 64) << FRAME_SHIFT),
@@ -57,7 +49,7 @@ static void unhold_word(struct pageheap *heap, const struct held_word *held)
 	uint64_t *hint = &heap->hint[window_of(pfn)];
 
 	atomic_and(&held->word->end, ~held->frames);
-	count_word(heap, pfn, popcount64(held->frames));
+	pageheap_count_in(heap, window_of(pfn), popcount64(held->frames));
 	*hint = MIN(*hint, pfn + ctz64(held->frames));
 	pageheap_touch(heap, (struct chunk *)(held->word - pfn % CHUNK_FRAMES / 64), pfn);
 }

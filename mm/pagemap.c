@@ -7,10 +7,6 @@
 #include "mm/pagemap.h"
 #include "mm/span.h"
 
-/* One frame of entries stands for this much memory. */
-#define BLOCK_ENTRIES (FRAME_SIZE / sizeof(pagemap_entry_t))
-#define BLOCK_SIZE (BLOCK_ENTRIES * PAGE_SIZE)
-
 uint64_t pagemap_limit = 1ULL << ARENA_PHYS_BITS;
 const uintptr_t pagemap_first =
 	__builtin_choose_expr(__builtin_constant_p(PORT_DIRECT_BASE), PORT_DIRECT_BASE, 0);
@@ -19,7 +15,7 @@ struct window window_unlisted;
 struct span null_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
 struct span gone_span = { .cpu = SPAN_NOBODY, .window = &window_unlisted };
 
-static_assert(ARENA_SIZE % BLOCK_SIZE == 0, "a block lies in one arena");
+static_assert(ARENA_SIZE % PAGEMAP_BLOCK == 0, "a block lies in one arena");
 
 /* Blocks that are neighbours in the window may share a table: one at a time. */
 static struct spinlock window_lock;
@@ -35,14 +31,14 @@ void pagemap_init(void)
 /* The slot that says where a block's entries are: that of its first chunk. */
 static pagemap_entry_t **block_slot(phys_addr_t pa)
 {
-	struct chunk *chunk = chunk_find(&main_map.index, round_down(pa, BLOCK_SIZE));
+	struct chunk *chunk = chunk_find(&main_map.index, round_down(pa, PAGEMAP_BLOCK));
 
 	return chunk ? &chunk->spans : NULL;
 }
 
 static pagemap_entry_t *entry_at(pagemap_entry_t *block, phys_addr_t pa)
 {
-	return &block[pa >> PAGE_SHIFT & (BLOCK_ENTRIES - 1)];
+	return &block[pa >> PAGE_SHIFT & (PAGEMAP_BLOCK_ENTRIES - 1)];
 }
 
 struct span *pagemap_find(phys_addr_t pa)
@@ -85,7 +81,7 @@ static void show_block(phys_addr_t pa, pagemap_entry_t *block)
 /* A block that lies in the window; or NULL. Of two CPUs that make it one waits. */
 static pagemap_entry_t *block_in_window(phys_addr_t pa)
 {
-	phys_addr_t base = round_down(pa, BLOCK_SIZE);
+	phys_addr_t base = round_down(pa, PAGEMAP_BLOCK);
 	pagemap_entry_t **slot = block_slot(base);
 	uintptr_t place = window_place(base);
 	unsigned long flags = spin_lock_irqsave(&window_lock);
@@ -120,13 +116,14 @@ static pagemap_entry_t *get_block(phys_addr_t pa)
 		metaframe_free(fresh);
 		return block;
 	}
-	show_block(round_down(pa, BLOCK_SIZE), fresh);
+	show_block(round_down(pa, PAGEMAP_BLOCK), fresh);
 	return fresh;
 }
 
 void pagemap_forget(struct arena *arena)
 {
-	static_assert(BLOCK_SIZE == 2 * CHUNK_SIZE, "each second chunk's slot is one of a block");
+	static_assert(PAGEMAP_BLOCK == 2 * CHUNK_SIZE,
+		      "each second chunk's slot is one of a block");
 
 	for (unsigned i = 0; i < ARENA_CHUNKS; i += 2) {
 		uintptr_t va = window_place(arena->base + i * CHUNK_SIZE);

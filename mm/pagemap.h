@@ -116,6 +116,24 @@ static inline bool pagemap_is_span(const struct span *span)
 	return span != &null_span && span != &gone_span;
 }
 
+/* One frame of entries stands for this much memory. */
+#define PAGEMAP_BLOCK_ENTRIES (FRAME_SIZE / sizeof(pagemap_entry_t))
+#define PAGEMAP_BLOCK (PAGEMAP_BLOCK_ENTRIES * PAGE_SIZE)
+
+/**
+ * pagemap_has_span() - does pagemap_find() find one? For those who know the chunk. Any context.
+ *
+ * Entries of chunks that lie side by side are found through the first of them.
+ */
+static inline bool pagemap_has_span(const struct chunk *chunk, phys_addr_t pa)
+{
+	unsigned nr = (unsigned)(pa >> CHUNK_SHIFT & (PAGEMAP_BLOCK / CHUNK_SIZE - 1));
+	unsigned at = (unsigned)(pa >> PAGE_SHIFT & (PAGEMAP_BLOCK_ENTRIES - 1));
+	pagemap_entry_t *block = atomic_load(&(chunk - nr)->spans);
+
+	return unlikely(block != NULL) && pagemap_is_span(pagemap_span(atomic_load(&block[at])));
+}
+
 /** pagemap_set() - enter @span for @npages pages; false: no memory for entries. Any context. */
 bool pagemap_set(phys_addr_t pa, size_t npages, struct span *span);
 

@@ -49,6 +49,25 @@ static enum mm_pressure level_of(uint64_t available)
 							       : MM_PRESSURE_LOW;
 }
 
+/*
+ * As long as nothing was told, and one heap alone has the low mark's worth of free
+ * frames, there is nothing to tell.
+ */
+static void set_mark(void)
+{
+	uint32_t level;
+
+	/* Of two that tell at once, the later one's must stay. */
+	do {
+		level = atomic_load_relaxed(&told);
+		atomic_store_relaxed(&pressure_mark,
+				     level == MM_PRESSURE_NONE
+					     ? (atomic_load_relaxed(&low_mark) >> FRAME_SHIFT) + 1
+					     : ~0ULL);
+		atomic_fence();
+	} while (atomic_load_relaxed(&told) != level);
+}
+
 enum mm_pressure mm_pressure(void)
 {
 	return level_of(mm_available());
@@ -68,6 +87,7 @@ void pressure_note(void)
 		level = level_of(available - available / HYSTERESIS_SHARE);
 	if (likely(level == before) || !atomic_cas(&told, &before, level))
 		return;
+	set_mark();
 	fn = atomic_load(&pressure_handler);
 	if (fn)
 		fn((enum mm_pressure)level);
@@ -89,6 +109,7 @@ int mm_set_watermarks(uint64_t low_bytes, uint64_t critical_bytes)
 		return -EINVAL;
 	atomic_store_relaxed(&low_mark, low_bytes);
 	atomic_store_relaxed(&critical_mark, critical_bytes);
+	set_mark();
 	return 0;
 }
 

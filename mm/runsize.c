@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Used runs that grow and shrink; see runsize.h. */
 #include "mm/framebits.h"
+#include "mm/heapspare.h"
 #include "mm/runsize.h"
 
 /* heap->lock is held from here */
@@ -45,6 +46,7 @@ bool runsize_extend(struct pageheap *heap, uint64_t pfn, uint64_t n, uint64_t mo
 
 	if (limit < end || more > limit - end || !pageheap_lock(heap, &flags))
 		return false;
+	heapspare_settle(heap);
 	if (may_follow(heap, end, more) &&
 	    !(keep_floor && pageheap_eats_reserve(heap, end, more))) {
 		(void)pageheap_take_run(heap, end, more);

@@ -51,7 +51,11 @@ uint64_t chunk_sum(const struct chunk *chunk)
 		if (at_start)
 			start = run;
 		at_start = false;
-		max = longest_run(free & (free + 1), MAX(max, run));
+		max = MAX(max, run);
+		run = 0;
+		if (!free)
+			continue;
+		max = longest_run(free & (free + 1), max);
 		run = clz64(~free);
 	}
 	if (at_start)

@@ -7,6 +7,7 @@
 #include <kunit/test.h>
 #include <spanheap/misuse.h>
 #include <spanheap/page.h>
+#include <spanheap/slab.h>
 #include <spanheap/stats.h>
 
 #include "lib/bits.h"
@@ -297,6 +298,25 @@ static void double_free_on_another_cpu(struct kunit *test)
 	}
 }
 
+/* Its frames are a run like any other to the caches, whose they were a moment ago. */
+static void objects_by_order(struct kunit *test)
+{
+	for (size_t order = 1; order <= 10; order++) {
+		void *p, *q;
+
+		mm_drain();
+		free_order(__get_free_pages(GFP_KERNEL, (unsigned)order), order);
+		p = kmalloc(F << order, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		expect_report(test, "an object", free_order, p, order, MM_PAGE_INVALID_FREE,
+			      F << order);
+		q = __get_free_pages(GFP_KERNEL, (unsigned)order);
+		KUNIT_EXPECT_PTR_NE(test, p, q);
+		free_order(q, order);
+		kfree(p);
+	}
+}
+
 static struct kunit_case misuse_cases[] = {
 	KUNIT_CASE(double_frees),
 	KUNIT_CASE(wrong_sizes),
@@ -305,6 +325,7 @@ static struct kunit_case misuse_cases[] = {
 	KUNIT_CASE(handler_may_allocate),
 	KUNIT_CASE(reported_in_every_context),
 	KUNIT_CASE(double_free_on_another_cpu),
+	KUNIT_CASE(objects_by_order),
 	{},
 };
 
