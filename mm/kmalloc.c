@@ -354,21 +354,27 @@ void *kcalloc(size_t n, size_t size, gfp_t gfp)
 	return kmalloc_array(n, size, gfp | __GFP_ZERO);
 }
 
+static bool is_on_node(const void *object, unsigned node)
+{
+	return chunk_find(&main_map.index, virt_to_phys(object))->node == node;
+}
+
 /* What a window of this CPU has is mostly the own node's, but need not be. */
 void *kmalloc_node(size_t size, gfp_t gfp, int node)
 {
-	void *object = NULL;
+	void *object;
 
 	if (node < 0 || !size)
 		return kmalloc_any(size, gfp);
-	if ((unsigned)node == numa_node_of(port_cpu()) && !(gfp & KMALLOC_ODD) &&
-	    size <= KMALLOC_MAX_SMALL)
-		object = kmalloc_any(size, gfp);
-	if (object && chunk_find(&main_map.index, virt_to_phys(object))->node == node)
-		return object;
-	kfree(object);
 	if (node >= PORT_MAX_NODES)
 		return kmalloc_failed(size, gfp);
+	if ((unsigned)node != numa_node_of(port_cpu()) || gfp & KMALLOC_ODD ||
+	    size > KMALLOC_MAX_SMALL)
+		return alloc_odd(size, gfp_for_node(gfp, (unsigned)node), 1);
+	object = kmalloc_any(size, gfp);
+	if (!object || is_on_node(object, (unsigned)node))
+		return object;
+	kfree(object);
 	return alloc_odd(size, gfp_for_node(gfp, (unsigned)node), 1);
 }
 

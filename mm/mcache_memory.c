@@ -87,11 +87,12 @@ bool mcache_first_use(struct span_class *class)
 
 unsigned mcache_slot(void)
 {
-	const struct mcache *mcache = port_cache();
+	/* Not port_cache(): it may be hidden. */
+	struct mcache *const *mcache = &mcache_heap(port_cpu())->mcache[port_context()];
 
-	if (mcache == &empty_mcache && mcache_first_use(&kmalloc_classes[1]))
-		mcache = port_cache();
-	return mcache->slot;
+	if (*mcache == &empty_mcache)
+		(void)mcache_first_use(&kmalloc_classes[1]);
+	return (*mcache)->slot;
 }
 
 void mcache_init_cpu(void)
