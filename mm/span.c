@@ -90,7 +90,7 @@ static struct span *new_span(unsigned nwords)
 	if (span) {
 		/* Nobody's and claimed it was, and stays for the time being. */
 		span->window = &window_unlisted;
-		span->class = NULL;
+		atomic_store_relaxed(&span->class, NULL);
 		span->magic = 0;
 		span->stack = 0;
 		span->nwords = (uint16_t)nwords;
@@ -148,7 +148,7 @@ struct span *span_create(struct span_class *class, gfp_t gfp)
 
 	if (!span)
 		return NULL;
-	span->class = class;
+	atomic_store_relaxed(&span->class, class);
 	span->size = class->size;
 	span->magic = class->magic;
 	span->nobjs = class->nobjs;
@@ -223,11 +223,13 @@ void span_fold_word(struct span *span, unsigned word, struct met *met)
 bool span_handed_out(const struct span *span, unsigned index)
 {
 	const struct window *window = atomic_load(&span->window);
+	/* NULL: the span has ended since the caller found it, and becomes another one. */
+	const struct span_class *class = atomic_load_relaxed(&span->class);
 
 	if (index >= span->nobjs)
 		return false;
 	/* What a cache frees goes back into its windows, whose order then says nothing. */
-	if (index < span_fresh(span) || span->class->cpu)
+	if (!class || index < span_fresh(span) || class->cpu)
 		return true;
 	if (span->stack && span_mark(span, index))
 		return true;
