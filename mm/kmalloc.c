@@ -172,12 +172,15 @@ static never_inline void *refill_stack_at(size_t offset, gfp_t gfp)
 	return alloc_odd(size_of_window(offset), gfp, 1);
 }
 
-static force_inline bool take_from_window(size_t offset, void **object)
+static force_inline bool take_from_window(size_t offset, size_t first, gfp_t gfp, void **object)
 {
+	struct mcache *mcache;
 	bool taken;
 
 	port_pin();
-	taken = window_take_at(port_cache(), offset, object);
+	mcache = port_cache();
+	KEEP_ARGUMENTS(first, gfp, mcache);
+	taken = window_take_at(mcache, offset, object);
 	port_unpin();
 	return taken;
 }
@@ -197,7 +200,7 @@ static force_inline void *alloc_plain(size_t size, gfp_t gfp)
 	void *object;
 
 	if (likely(size <= KMALLOC_WINDOW_MAX))
-		return likely(take_from_window(offset_of(size), &object)) ? object
+		return likely(take_from_window(offset_of(size), size, gfp, &object)) ? object
 									  : refill(size, gfp);
 	if (likely(size <= KMALLOC_MAX_SMALL) && likely(take_from_stack(offset_of(size), &object)))
 		return object;
@@ -208,7 +211,7 @@ void *kmalloc_at(size_t offset, gfp_t gfp)
 {
 	void *object;
 
-	return likely(take_from_window(offset, &object)) ? object : refill_at(offset, gfp);
+	return likely(take_from_window(offset, offset, gfp, &object)) ? object : refill_at(offset, gfp);
 }
 
 void *kmalloc_stacked_at(size_t offset, gfp_t gfp)

@@ -372,17 +372,16 @@ static force_inline bool span_bit_is_enough(pagemap_entry_t *entry, uint64_t ind
 	       bit_of(PAGEMAP_SPAN_ONCE(*entry)->used[index / 64], index);
 }
 
-/* object_starts(), for few instructions: which object of a span starts at @p? */
+/* object_at(), for few instructions: which object of a span starts at @p? */
 static force_inline bool span_find_object(pagemap_entry_t *entry, const void *p, uint64_t *index)
 {
-	uint64_t product = (uintptr_t)p - PAGEMAP_SPAN_ONCE(*entry)->start;
+	uint64_t offset = (uintptr_t)p - PAGEMAP_SPAN_ONCE(*entry)->start, fraction;
 
-	HIDE_VALUE_AFTER(*entry, product);
-	product *= atomic_peek(&pagemap_span(*entry)->magic);
-	HIDE_VALUE_AFTER(*entry, product);
-	if (unlikely((uint32_t)product >= (uint32_t)atomic_peek(&pagemap_span(*entry)->magic)))
+	HIDE_VALUE_AFTER(*entry, offset);
+	fraction = multiply_wide(offset, atomic_peek(&pagemap_span(*entry)->reciprocal), index);
+	HIDE_VALUE_AFTER(*entry, fraction);
+	if (unlikely(fraction >= atomic_peek(&pagemap_span(*entry)->reciprocal)))
 		return false;
-	*index = product >> 32;
 	HIDE_VALUE(*index);
 	return true;
 }

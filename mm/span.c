@@ -31,8 +31,10 @@ static unsigned kind_of(unsigned nwords)
 
 static size_t kind_size(unsigned kind)
 {
-	/* Those of one word have room for marks. */
-	return round_up(sizeof(struct span) + (sizeof(uint64_t) << (kind + 1)) + SPAN_MARKS, 64);
+	/* Those of one word have room for marks, the others for what span_side() gives. */
+	return round_up(sizeof(struct span) + (sizeof(uint64_t) << (kind + 1)) +
+				(kind ? sizeof(void *) : SPAN_MARKS),
+			64);
 }
 
 /* pool.lock is held. */
@@ -91,7 +93,7 @@ static struct span *new_span(unsigned nwords)
 		/* Nobody's and claimed it was, and stays for the time being. */
 		span->window = &window_unlisted;
 		atomic_store_relaxed(&span->class, NULL);
-		span->magic = 0;
+		span->magic = span->reciprocal = 0;
 		span->stack = 0;
 		span->nwords = (uint16_t)nwords;
 		atomic_store_relaxed(&span->fresh, 0);
@@ -120,6 +122,7 @@ void span_class_init(struct span_class *class, uint32_t size, unsigned npages, u
 {
 	class->size = size;
 	class->magic = (uint32_t)(((1ULL << 32) + size - 1) / size);
+	class->reciprocal = reciprocal_of(size);
 	class->nobjs = (uint16_t)(npages * PAGE_SIZE / size);
 	class->npages = (uint16_t)npages;
 	class->align = align;
@@ -151,6 +154,7 @@ struct span *span_create(struct span_class *class, gfp_t gfp)
 	atomic_store_relaxed(&span->class, class);
 	span->size = class->size;
 	span->magic = class->magic;
+	span->reciprocal = class->reciprocal;
 	span->nobjs = class->nobjs;
 	span->stack = class->stack_window;
 	if (!give_pages(span, class->npages, class->npages, class->align, gfp & ~__GFP_ZERO)) {
