@@ -31,8 +31,27 @@
 /* Likewise, and not before @y is there: then its place is free. */
 #define HIDE_VALUE_AFTER(x, y) ({ __asm__("" : "+r"(x) : "r"(y)); })
 
+/*
+ * In a function with arguments @a and @b, its first two, before anything that needs @y:
+ * they stay in the registers that they came in, for the call with both at its end.
+ */
+#ifdef __x86_64__
+#define KEEP_ARGUMENTS(a, b, y) ({ __asm__("" : "+r"(y) : "D"(a), "S"(b)); })
+#else
+#define KEEP_ARGUMENTS(a, b, y) ({ (void)(a), (void)(b); })
+#endif
+
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/** multiply_wide() - 128 bits of a product: the lower half, and the upper one in *@high. */
+static force_inline uint64_t multiply_wide(uint64_t a, uint64_t b, uint64_t *high)
+{
+	__extension__ unsigned __int128 product = (unsigned __int128)a * b;
+
+	*high = (uint64_t)(product >> 64);
+	return (uint64_t)product;
+}
 
 static inline bool is_pow2(uint64_t x)
 {

@@ -172,12 +172,15 @@ static never_inline void *refill_stack_at(size_t offset, gfp_t gfp)
 	return alloc_odd(size_of_window(offset), gfp, 1);
 }
 
-static force_inline bool take_from_window(size_t offset, void **object)
+static force_inline bool take_from_window(size_t offset, size_t first, gfp_t gfp, void **object)
 {
+	struct mcache *mcache;
 	bool taken;
 
 	port_pin();
-	taken = window_take_at(port_cache(), offset, object);
+	mcache = port_cache();
+	KEEP_ARGUMENTS(first, gfp, mcache);
+	taken = window_take_at(mcache, offset, object);
 	port_unpin();
 	return taken;
 }
@@ -197,7 +200,7 @@ static force_inline void *alloc_plain(size_t size, gfp_t gfp)
 	void *object;
 
 	if (likely(size <= KMALLOC_WINDOW_MAX))
-		return likely(take_from_window(offset_of(size), &object)) ? object
+		return likely(take_from_window(offset_of(size), size, gfp, &object)) ? object
 									  : refill(size, gfp);
 	if (likely(size <= KMALLOC_MAX_SMALL) && likely(take_from_stack(offset_of(size), &object)))
 		return object;
@@ -208,7 +211,7 @@ void *kmalloc_at(size_t offset, gfp_t gfp)
 {
 	void *object;
 
-	return likely(take_from_window(offset, &object)) ? object : refill_at(offset, gfp);
+	return likely(take_from_window(offset, offset, gfp, &object)) ? object : refill_at(offset, gfp);
 }
 
 void *kmalloc_stacked_at(size_t offset, gfp_t gfp)
@@ -354,21 +357,27 @@ void *kcalloc(size_t n, size_t size, gfp_t gfp)
 	return kmalloc_array(n, size, gfp | __GFP_ZERO);
 }
 
+static bool is_on_node(const void *object, unsigned node)
+{
+	return chunk_find(&main_map.index, virt_to_phys(object))->node == node;
+}
+
 /* What a window of this CPU has is mostly the own node's, but need not be. */
 void *kmalloc_node(size_t size, gfp_t gfp, int node)
 {
-	void *object = NULL;
+	void *object;
 
 	if (node < 0 || !size)
 		return kmalloc_any(size, gfp);
-	if ((unsigned)node == numa_node_of(port_cpu()) && !(gfp & KMALLOC_ODD) &&
-	    size <= KMALLOC_MAX_SMALL)
-		object = kmalloc_any(size, gfp);
-	if (object && chunk_find(&main_map.index, virt_to_phys(object))->node == node)
-		return object;
-	kfree(object);
 	if (node >= PORT_MAX_NODES)
 		return kmalloc_failed(size, gfp);
+	if ((unsigned)node != numa_node_of(port_cpu()) || gfp & KMALLOC_ODD ||
+	    size > KMALLOC_MAX_SMALL)
+		return alloc_odd(size, gfp_for_node(gfp, (unsigned)node), 1);
+	object = kmalloc_any(size, gfp);
+	if (!object || is_on_node(object, (unsigned)node))
+		return object;
+	kfree(object);
 	return alloc_odd(size, gfp_for_node(gfp, (unsigned)node), 1);
 }
 

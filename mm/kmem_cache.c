@@ -216,16 +216,18 @@ bool kmem_cache_owns(const struct kmem_cache *cache, const void *p)
 {
 	phys_addr_t pa = virt_to_phys(p);
 	struct span *span = pagemap_find(pa);
+	/* Once: a span that ends just now may become another, which has none at first. */
+	const struct span_class *class = atomic_load_relaxed(&span->class);
 	size_t offset = pa - span->base;
 	unsigned index;
 
-	if (!span->class)
+	if (!class)
 		return !cache && span_owner(span) == SPAN_LARGE && !offset;
-	if (span->class->cache != cache)
+	if (class->cache != cache)
 		return false;
-	if (span->class == &guard_class)
+	if (class == &guard_class)
 		return guard_holds(span, pa);
-	if (span->class == &tiny_class)
+	if (class == &tiny_class)
 		return tiny_size(span, pa);
 	return object_starts(offset, span->magic, &index) && index < span->nobjs &&
 	       bit_of(atomic_load(&span->used[index / 64]) &

@@ -52,16 +52,19 @@ int large_free(struct span *span, phys_addr_t pa)
 int large_freed(const struct span *span, phys_addr_t pa)
 {
 	const struct chunk *chunk;
+	bool gone;
 
 	if (span == &null_span)
 		return MM_INVALID_FREE;
 	if (span != &gone_span)
 		return pa == span->base ? MM_DOUBLE_FREE : MM_INVALID_FREE;
+	/* It may leave just now. */
+	port_pin();
 	chunk = chunk_find(&main_map.index, pa);
-	return pa % 8 == 0 && (frame_use(chunk, frame_in_chunk(pa)) >= FRAME_FREE ||
-			       chunk_is_free_whole(chunk))
-		       ? MM_DOUBLE_FREE
-		       : MM_INVALID_FREE;
+	gone = !chunk || chunk_is_free_whole(chunk) ||
+	       frame_use(chunk, frame_in_chunk(pa)) >= FRAME_FREE;
+	port_unpin();
+	return pa % 8 == 0 && gone ? MM_DOUBLE_FREE : MM_INVALID_FREE;
 }
 
 bool large_resize(struct span *span, size_t npages, gfp_t gfp)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Per-CPU object caches; see mcache.h for the picture and the protocol. */
+#include <spanheap/pressure.h>
+
+#include "mm/asking.h"
 #include "mm/fault.h"
 #include "mm/mcache.h"
 #include "mm/mcentral.h"
@@ -28,6 +31,7 @@ static size_t span_bytes(const struct span *span)
 
 static void list_partial(struct cpu_heap *heap, struct span *span)
 {
+	heap_count(&heap->owned_bytes, span_bytes(span));
 	atomic_store(&span->window, &window_listed);
 	span_list_add(partial_of(heap, span->class), span);
 }
@@ -36,9 +40,10 @@ void mcache_unlist(struct cpu_heap *heap, struct span *span)
 {
 	span_list_del(partial_of(heap, span->class), span);
 	atomic_store(&span->window, &window_unlisted);
+	heap_count(&heap->owned_bytes, -span_bytes(span));
 	if (span_is_spare(span)) {
 		span_set_spare(span, false);
-		heap->spare_bytes -= span_bytes(span);
+		heap_count(&heap->spare_bytes, -span_bytes(span));
 	}
 }
 
@@ -52,7 +57,7 @@ static void keep_spare(struct cpu_heap *heap, struct span *span)
 		span_list_add_last(list, span);
 	}
 	span_set_spare(span, true);
-	heap->spare_bytes += span_bytes(span);
+	heap_count(&heap->spare_bytes, span_bytes(span));
 }
 
 /* Move a word's free objects into the window. */
@@ -65,6 +70,8 @@ static bool load_word(struct cpu_heap *heap, struct window *window, struct span 
 	bits = ~atomic_load_relaxed(&span->used[word]) & span_word_mask(span, word);
 	if (!bits)
 		return false;
+	if (!window->span)
+		heap_count(&heap->owned_bytes, span_bytes(span));
 	window->base = (uintptr_t)span_object(span, word * 64UL);
 	window->size = span->size;
 	atomic_store_relaxed(&window->word, (uint16_t)word);
@@ -76,7 +83,7 @@ static bool load_word(struct cpu_heap *heap, struct window *window, struct span 
 	atomic_store(&window->taken, ~bits);
 	compiler_barrier();
 	cpu_local_or(&span->used[word], bits);
-	heap->loaded += popcount64(bits);
+	heap_count(&heap->loaded, popcount64(bits));
 	return true;
 }
 
@@ -108,7 +115,7 @@ static bool load_stack(struct cpu_heap *heap, struct window *window, struct span
 		/* Its mark is not of one that is handed out. */
 		cpu_local_or(&span->used[0], 1ULL << index);
 		*top++ = (struct stack_slot){ span_object(span, index), span_marks(span) + index };
-		heap->loaded++;
+		heap_count(&heap->loaded, 1);
 	}
 	if (bits)
 		list_partial(heap, span);
@@ -134,6 +141,7 @@ void mcache_post(struct span *span, struct met *met)
 		}
 		if (span_owner(span) == cpu)
 			atomic_store(&span->cpu, span_owned_by(span, cpu) | SPAN_MAIL);
+		(void)atomic_fetch_add(&cpu_heaps[cpu].inbox_bytes, span_bytes(span));
 		first = atomic_load(&cpu_heaps[cpu].inbox);
 		do
 			atomic_store(&span->inbox_next, first ? first : SPAN_CLAIMED);
@@ -168,7 +176,7 @@ static void unload_stack(struct cpu_heap *heap, struct window *window, unsigned 
 		unsigned index = (unsigned)(slot->mark - span_marks(span));
 
 		window->top = slot;
-		heap->loaded--;
+		heap_count(&heap->loaded, -1ULL);
 		if (span_owner(span) != (uint32_t)(heap - cpu_heaps)) {
 			atomic_store_relaxed(slot->mark, MARK_OUT);
 			if (!free_afar(span, index, met))
@@ -194,10 +202,11 @@ static void unload(struct cpu_heap *heap, struct window *window)
 	compiler_barrier();
 	bits = ~cpu_local_xchg(&window->taken, ~0ULL);
 	span_note_window(span, window->word, bits);
-	heap->loaded -= popcount64(bits);
+	heap_count(&heap->loaded, -(uint64_t)popcount64(bits));
 	(void)cpu_local_and(&span->used[window->word], ~bits);
 	atomic_store_relaxed(&window->span, NULL);
 	window->base = 0;
+	heap_count(&heap->owned_bytes, -span_bytes(span));
 	atomic_store(&span->window, &window_unlisted);
 	if (span_has_free(span))
 		list_partial(heap, span);
@@ -233,6 +242,7 @@ static void drain_inbox(struct cpu_heap *heap, struct met *met)
 	span = atomic_xchg(&heap->inbox, NULL);
 	for (; span && span != SPAN_CLAIMED; span = next) {
 		next = atomic_load(&span->inbox_next);
+		(void)atomic_fetch_sub(&heap->inbox_bytes, span_bytes(span));
 		if (span_owner(span) != (uint32_t)(heap - cpu_heaps)) {
 			mcache_post(span, met);
 			continue;
@@ -386,6 +396,8 @@ static void *refill_from_spans(struct span_class *class, struct span **fresh, bo
 	report_met(&met);
 	if (unlikely(mcache_must_shed(heap)))
 		mcache_shed();
+	if (unlikely(mm_is_asked()) && port_context() == MM_TASK)
+		mm_give_back();
 	return object;
 }
 
@@ -399,6 +411,9 @@ void *mcache_alloc(struct span_class *class, gfp_t gfp)
 		if (first_time && !mcache_first_use(class))
 			return NULL;
 		mcache_make_room();
+		if (!first_time && asking_next(gfp) &&
+		    (object = refill_from_spans(class, &fresh, &first_time)))
+			break;
 		fresh = first_time ? NULL : span_create(class, gfp);
 		if (!first_time && !fresh)
 			return NULL;

@@ -102,19 +102,24 @@ struct mcache {
  * @lock: see above
  * @inbox: spans in which others have freed; ended by SPAN_CLAIMED. Anybody adds by
  *	compare-and-swap, the CPU takes all by an exchange
- * @mcache: by context; empty_mcache until first used. Written by the CPU,
- *	interrupts off
+ * @mcache: by context; empty_mcache until first used. Written by the CPU, interrupts
+ *	off; taken away under the lock, which others hold while they look
  * @partial: by span class: spans with free objects, in no window. Under the lock
  * @spare_bytes: of empty spans among them. Under the lock; others read a hint
- * @loaded: objects taken into windows, less those that came back unused. Likewise
+ * @owned_bytes: of spans in @partial, in such a list of a cache, or in a window.
+ *	Likewise
+ * @inbox_bytes: of spans in @inbox; changed atomically, a moment behind it
+ * @loaded: objects taken into windows, less those that came back unused. As
+ *	@spare_bytes
+ * @asked: enum mcache_asked: do others want what it owns? See asking.c
  */
 struct cpu_heap {
 	struct spinlock lock;
 	struct span *inbox;
 	struct mcache *mcache[MM_NR_CONTEXTS];
 	struct span_list partial[SPAN_CLASSES];
-	size_t spare_bytes;
-	uint64_t loaded;
+	uint64_t spare_bytes, owned_bytes, inbox_bytes, loaded;
+	uint32_t asked;
 };
 
 static_assert(STACK_FIRST == 2 * (KMALLOC_CLASS_CONST(KMALLOC_WINDOW_MAX) + 1),
@@ -129,6 +134,18 @@ extern struct cpu_heap cpu_heaps[PORT_MAX_CPUS];
 static inline struct cpu_heap *mcache_heap(unsigned cpu)
 {
 	return &cpu_heaps[cpu];
+}
+
+/* The CPU counts, under the lock; others look without it. */
+static inline void heap_count(uint64_t *count, uint64_t n)
+{
+	atomic_store_relaxed(count, *count + n);
+}
+
+/** mcache_owned() - bytes of the spans that a CPU owns and that may have free objects. */
+static inline size_t mcache_owned(const struct cpu_heap *heap)
+{
+	return atomic_load_relaxed(&heap->owned_bytes) + atomic_load_relaxed(&heap->inbox_bytes);
 }
 
 /** mcache_init() - the classes; before any CPU. */
@@ -355,17 +372,16 @@ static force_inline bool span_bit_is_enough(pagemap_entry_t *entry, uint64_t ind
 	       bit_of(PAGEMAP_SPAN_ONCE(*entry)->used[index / 64], index);
 }
 
-/* object_starts(), for few instructions: which object of a span starts at @p? */
+/* object_at(), for few instructions: which object of a span starts at @p? */
 static force_inline bool span_find_object(pagemap_entry_t *entry, const void *p, uint64_t *index)
 {
-	uint64_t product = (uintptr_t)p - PAGEMAP_SPAN_ONCE(*entry)->start;
+	uint64_t offset = (uintptr_t)p - PAGEMAP_SPAN_ONCE(*entry)->start, fraction;
 
-	HIDE_VALUE_AFTER(*entry, product);
-	product *= atomic_peek(&pagemap_span(*entry)->magic);
-	HIDE_VALUE_AFTER(*entry, product);
-	if (unlikely((uint32_t)product >= (uint32_t)atomic_peek(&pagemap_span(*entry)->magic)))
+	HIDE_VALUE_AFTER(*entry, offset);
+	fraction = multiply_wide(offset, atomic_peek(&pagemap_span(*entry)->reciprocal), index);
+	HIDE_VALUE_AFTER(*entry, fraction);
+	if (unlikely(fraction >= atomic_peek(&pagemap_span(*entry)->reciprocal)))
 		return false;
-	*index = product >> 32;
 	HIDE_VALUE(*index);
 	return true;
 }
@@ -489,5 +505,8 @@ struct mcache_counts {
 };
 
 void mcache_count(struct mcache_counts *counts);
+
+/** mcache_stacked() - bytes of objects on the stacks of a CPU. Any context but NMI. */
+size_t mcache_stacked(unsigned cpu);
 
 #endif

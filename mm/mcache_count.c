@@ -40,16 +40,42 @@ uint64_t mcache_allocs(const struct mcache *mcache)
 	return allocs;
 }
 
+static uint64_t stacked_in(const struct mcache *mcache)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = STACK_FIRST; i < SPAN_CLASSES; i++)
+		bytes += stack_size(&mcache->window[i]) * kmalloc_classes[i].size;
+	return bytes;
+}
+
+/* Of all caches of a CPU, which may not go meanwhile. */
+static uint64_t sum_caches(unsigned cpu, uint64_t (*fn)(const struct mcache *mcache))
+{
+	struct cpu_heap *heap = mcache_heap(cpu);
+	unsigned long flags;
+	uint64_t sum = 0;
+
+	/* Most CPUs that there could be were never started. */
+	if (!atomic_load(&heap->mcache[MM_TASK]))
+		return 0;
+	flags = spin_lock_irqsave(&heap->lock);
+	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
+		sum += fn(atomic_load(&heap->mcache[c]));
+	spin_unlock_irqrestore(&heap->lock, flags);
+	return sum;
+}
+
+size_t mcache_stacked(unsigned cpu)
+{
+	return sum_caches(cpu, stacked_in);
+}
+
 void mcache_count(struct mcache_counts *counts)
 {
 	*counts = (struct mcache_counts){ 0 };
 	span_for_each(count_span, counts);
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
-		const struct cpu_heap *heap = mcache_heap(cpu);
-
-		counts->allocs += heap->loaded;
-		for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-			if (heap->mcache[c])
-				counts->allocs += mcache_allocs(heap->mcache[c]);
-	}
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+		counts->allocs += atomic_load_relaxed(&mcache_heap(cpu)->loaded) +
+				  sum_caches(cpu, mcache_allocs);
 }

@@ -72,7 +72,7 @@ bool mcache_first_use(struct span_class *class)
 			memory = NULL;
 	} else if (heap->mcache[port_context()] == &empty_mcache) {
 		((struct mcache *)memory)->slot = MCACHE_SLOT(port_cpu(), port_context());
-		heap->mcache[port_context()] = memory;
+		atomic_store(&heap->mcache[port_context()], memory);
 		if (!atomic_load_relaxed(&mm_fail_armed))
 			port_cache_set(port_context(), memory);
 		memory = NULL;
@@ -87,20 +87,22 @@ bool mcache_first_use(struct span_class *class)
 
 unsigned mcache_slot(void)
 {
-	const struct mcache *mcache = port_cache();
+	/* Not port_cache(): it may be hidden. */
+	struct mcache *const *mcache = &mcache_heap(port_cpu())->mcache[port_context()];
 
-	if (mcache == &empty_mcache && mcache_first_use(&kmalloc_classes[1]))
-		mcache = port_cache();
-	return mcache->slot;
+	if (*mcache == &empty_mcache)
+		(void)mcache_first_use(&kmalloc_classes[1]);
+	return (*mcache)->slot;
 }
 
 void mcache_init_cpu(void)
 {
 	struct cpu_heap *heap = mcache_heap(port_cpu());
 
-	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
-		heap->mcache[c] = (struct mcache *)&empty_mcache;
-		port_cache_set((enum mm_context)c, heap->mcache[c]);
+	/* That of tasks last: who finds it finds all. */
+	for (unsigned c = MM_NR_CONTEXTS; c-- > 0;) {
+		port_cache_set((enum mm_context)c, (struct mcache *)&empty_mcache);
+		atomic_store(&heap->mcache[c], (struct mcache *)&empty_mcache);
 	}
 }
 
@@ -108,13 +110,16 @@ void mcache_leave_cpu(void)
 {
 	struct cpu_heap *heap = mcache_heap(port_cpu());
 
-	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
-		if (heap->mcache[c] != &empty_mcache) {
-			void *memory = heap->mcache[c];
+	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
+		unsigned long flags = spin_lock_irqsave(&heap->lock);
+		struct mcache *memory = heap->mcache[c];
 
-			heap->loaded += mcache_allocs(memory);
-			heap->mcache[c] = (struct mcache *)&empty_mcache;
-			port_cache_set((enum mm_context)c, heap->mcache[c]);
+		if (memory != &empty_mcache)
+			heap_count(&heap->loaded, mcache_allocs(memory));
+		atomic_store(&heap->mcache[c], (struct mcache *)&empty_mcache);
+		port_cache_set((enum mm_context)c, (struct mcache *)&empty_mcache);
+		spin_unlock_irqrestore(&heap->lock, flags);
+		if (memory != &empty_mcache)
 			metaframe_free_run(memory, mcache_frames());
-		}
+	}
 }

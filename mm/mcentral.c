@@ -68,14 +68,16 @@ static bool refresh_span(struct mcentral *central, struct span *span, unsigned h
 	return true;
 }
 
-/* Steps 2 and 3, once. Return: the span that was swept, in no list; NULL: there is none. */
-static struct span *sweep_next(struct mcentral *central)
+/*
+ * Steps 2 and 3, once: of the half other than @swept. Return: the span that was
+ * swept, in no list; NULL: there is none.
+ */
+static struct span *sweep_next(struct mcentral *central, unsigned swept)
 {
-	unsigned unswept = !mcentral_swept();
-	struct span *span = central->partial[unswept].first;
+	struct span *span = central->partial[!swept].first;
 
 	if (!span)
-		span = central->full[unswept].first;
+		span = central->full[!swept].first;
 	if (!span)
 		return NULL;
 	unlist_span(central, span);
@@ -111,23 +113,30 @@ static bool may_have_free(const struct mcentral *central)
 }
 
 /*
- * Steps 1 to 3: a span with free objects, in no list. Then, and only then, the
- * lock is held on return. Others get in between after each span that was swept.
+ * Steps 1 to 3: a span with free objects, in no list, and the half that it belongs to.
+ * Then, and only then, the lock is held on return. Others get in between after each
+ * span that was swept.
+ *
+ * A generation may end meanwhile: which half is swept is asked once for each span, so
+ * that what was swept for the old one is listed as unswept in the new one.
  */
-static struct span *find_span(struct mcentral *central, unsigned *budget, unsigned long *flags)
+static struct span *find_span(struct mcentral *central, unsigned *budget, unsigned *half,
+			      unsigned long *flags)
 {
 	while (may_have_free(central) && spin_lock_context(&central->lock, flags)) {
-		struct span *span = central->partial[mcentral_swept()].first;
+		unsigned swept = mcentral_swept();
+		struct span *span = central->partial[swept].first;
 
+		*half = swept;
 		if (span) {
 			unlist_span(central, span);
 			return span;
 		}
-		span = *budget ? sweep_next(central) : NULL;
+		span = *budget ? sweep_next(central, swept) : NULL;
 		if (span && span_has_free(span))
 			return span;
 		if (span) {
-			list_span(central, span, mcentral_swept());
+			list_span(central, span, swept);
 			--*budget;
 		}
 		spin_unlock_irqrestore(&central->lock, *flags);
@@ -187,7 +196,8 @@ struct span *mcentral_take(struct span_class *class, unsigned cpu)
 
 		for (unsigned w = MEM_WINDOWS; w-- > 0;) {
 			unsigned long flags;
-			struct span *span = find_span(&windows[w], &budget, &flags);
+			unsigned half;
+			struct span *span = find_span(&windows[w], &budget, &half, &flags);
 
 			if (!span)
 				continue;
@@ -213,13 +223,14 @@ static void *alloc_listed(struct span_class *class, unsigned node, gfp_t gfp, un
 	for (unsigned w = highest_window(gfp) + 1; w-- > 0;) {
 		struct mcentral *central = &class->central[node][w];
 		unsigned long flags;
-		struct span *span = find_span(central, budget, &flags);
+		unsigned half;
+		struct span *span = find_span(central, budget, &half, &flags);
 		void *object;
 
 		if (!span)
 			continue;
 		object = take_object(span);
-		list_span(central, span, mcentral_swept());
+		list_span(central, span, half);
 		spin_unlock_irqrestore(&central->lock, flags);
 		return object;
 	}

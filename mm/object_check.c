@@ -29,7 +29,7 @@
 /* What both walks count. */
 struct tally {
 	uint64_t listed, central_partial, central_full, in_inbox, windows, stacked, medium;
-	uint64_t spare_bytes[PORT_MAX_CPUS];
+	uint64_t spare_bytes[PORT_MAX_CPUS], owned_bytes[PORT_MAX_CPUS];
 };
 
 struct check {
@@ -135,6 +135,8 @@ static void check_place(struct check *check, struct span *span)
 		check->said.central_full += !listed;
 	} else {
 		check->said.listed += listed;
+		check->said.owned_bytes[owner] +=
+			listed || real ? span->class->npages * PAGE_SIZE : 0;
 		check->said.spare_bytes[owner] +=
 			span_is_spare(span) ? span->class->npages * PAGE_SIZE : 0;
 	}
@@ -151,7 +153,7 @@ static void check_object_span(struct span *span, void *arg)
 		return;
 	}
 	check->nspans++;
-	if (span->size != class->size || span->magic != class->magic ||
+	if (span->size != class->size || span->magic != class->magic || span->reciprocal != class->reciprocal ||
 	    span->nobjs != class->nobjs || span_fresh(span) > span->nobjs ||
 	    span->start != (uintptr_t)phys_to_virt(span->base) || span->base & (class->align - 1))
 		fault(check, span, "not as its class is");
@@ -263,15 +265,18 @@ static void check_mcache(struct check *check, const struct mcache *mcache, uint3
 
 static void check_inbox(struct check *check, const struct cpu_heap *heap)
 {
-	uint64_t n = 0;
+	uint64_t n = 0, bytes = 0;
 
 	for (const struct span *span = heap->inbox; span && span != SPAN_CLAIMED;
-	     span = span->inbox_next)
+	     span = span->inbox_next) {
+		bytes += span->class->npages * PAGE_SIZE;
 		if (n++ > check->nspans) {
 			fault(check, span, "an inbox has no end");
 			break;
 		}
+	}
 	check->found.in_inbox += n;
+	differ(check, "bytes of spans in an inbox", heap->inbox_bytes, bytes);
 }
 
 static void check_cpu(struct check *check, uint32_t cpu)
@@ -286,6 +291,8 @@ static void check_cpu(struct check *check, uint32_t cpu)
 			check_mcache(check, heap->mcache[c], cpu);
 	check_inbox(check, heap);
 	differ(check, "spare bytes", heap->spare_bytes, check->said.spare_bytes[cpu]);
+	differ(check, "bytes of spans in lists and windows", heap->owned_bytes,
+	       check->said.owned_bytes[cpu]);
 }
 
 static void count_spans(struct span_class *class, void *arg)

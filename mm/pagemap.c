@@ -41,12 +41,19 @@ static pagemap_entry_t *entry_at(pagemap_entry_t *block, phys_addr_t pa)
 	return &block[pa >> PAGE_SHIFT & (PAGEMAP_BLOCK_ENTRIES - 1)];
 }
 
+/* Pinned: of memory that leaves, records and entries stay until all have passed through. */
 struct span *pagemap_find(phys_addr_t pa)
 {
-	pagemap_entry_t **slot = pa >> ARENA_PHYS_BITS ? NULL : block_slot(pa);
-	pagemap_entry_t *block = slot ? atomic_load(slot) : NULL;
+	struct span *span = &null_span;
+	pagemap_entry_t **slot, *block;
 
-	return block ? pagemap_span(atomic_load(entry_at(block, pa))) : &null_span;
+	port_pin();
+	slot = pa >> ARENA_PHYS_BITS ? NULL : block_slot(pa);
+	block = slot ? atomic_load(slot) : NULL;
+	if (block)
+		span = pagemap_span(atomic_load(entry_at(block, pa)));
+	port_unpin();
+	return span;
 }
 
 /* Where the entries of the block that starts at @pa are in the window. */

@@ -48,7 +48,13 @@ static inline pagemap_entry_t pagemap_entry_of(const struct span *span)
 	return (pagemap_entry_t)((uintptr_t)span - (uintptr_t)&null_span);
 }
 
-/** pagemap_find() - the span whose first or any page (small spans) holds @pa; or null_span. */
+/**
+ * pagemap_find() - the span whose first or any page (small spans) holds @pa; or null_span.
+ *
+ * Any context. An address that the caller does not hold may be another's at any time, and
+ * so may its span, whose structure stays one (span.c): what is said of it then says
+ * something about a wrong pointer, no more.
+ */
 struct span *pagemap_find(phys_addr_t pa);
 
 /* What the window shows entries of; in memory: to compare with it takes no register. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What caches may keep, and what they do; see retention.h. */
 #include "lib/spinlock.h"
+#include "mm/asking.h"
 #include "mm/kmem_cache.h"
 #include "mm/mcache.h"
 #include "mm/medium.h"
@@ -14,6 +15,7 @@
 #define SPARE_MAX (512UL << 10)
 #define MEDIUM_CPU_SHARE 512
 #define MEDIUM_NODE_SHARE 256
+#define OWNED_SHARE 64
 
 #define PARTS(share) (1024 / (share))
 static_assert(PARTS(RETENTION_FRAMES) + PARTS(SPARE_SHARE) + PARTS(MEDIUM_CPU_SHARE) +
@@ -25,7 +27,7 @@ struct retention retention;
 /* Who changes limits, and these two, has the lock. Taken with no other lock held. */
 static struct spinlock update_lock;
 static bool counted[PORT_MAX_CPUS];
-static unsigned nr_cpus;
+static unsigned nr_cpus, cpus_end = 1;
 
 static uint64_t ram_bytes(void)
 {
@@ -48,6 +50,7 @@ static void share_out(void)
 	atomic_store_relaxed(&retention.spare_low, retention.spare);
 	atomic_store_relaxed(&retention.medium_cpu, ram / MEDIUM_CPU_SHARE / cpus);
 	atomic_store_relaxed(&retention.medium_node, ram / MEDIUM_NODE_SHARE / nodes);
+	atomic_store_relaxed(&retention.owned, ram / OWNED_SHARE / cpus);
 }
 
 void retention_update(void)
@@ -65,8 +68,15 @@ void retention_count_cpu(bool counts)
 
 	nr_cpus = nr_cpus + counts - *was;
 	*was = counts;
+	if (counts)
+		atomic_store_relaxed(&cpus_end, MAX(cpus_end, port_cpu() + 1));
 	share_out();
 	spin_unlock_irqrestore(&update_lock, flags);
+}
+
+unsigned retention_cpus(void)
+{
+	return atomic_load_relaxed(&cpus_end);
 }
 
 void retention_flush_cpu(void)
@@ -98,6 +108,7 @@ bool retention_reclaim(void)
 	uint64_t before = free_frames();
 
 	retention_flush_cpu();
+	asking_all();
 	/* Runs are kept with interrupts off, so that an interrupt may take them all. */
 	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
 		if (cpu != port_cpu() && medium_bytes_of(cpu))
@@ -109,8 +120,12 @@ bool retention_reclaim(void)
 void retention_sum(struct retained *sum)
 {
 	*sum = (struct retained){ .medium = medium_bytes(), .limit = ram_bytes() / RETENTION_ALL };
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
-		sum->spare += atomic_load_relaxed(&mcache_heap(cpu)->spare_bytes);
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
+		size_t spare = atomic_load_relaxed(&mcache_heap(cpu)->spare_bytes);
+
+		sum->spare += spare;
+		sum->owned += MAX(mcache_owned(mcache_heap(cpu)), spare) - spare;
+	}
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		sum->frames += pagecache_sum(&main_heap[node]).frames << FRAME_SHIFT;
 }

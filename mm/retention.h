@@ -6,13 +6,14 @@
  *	  frames		1/128, shared by the CPUs (pagecpu.c)
  *	  empty spans		1/512, shared by the CPUs (mcache.c), at most 512 KiB each
  *	  medium runs		1/512, shared by the CPUs, and 1/256, shared by the nodes
+ *	what CPUs own besides	another 1/64, shared by the CPUs
  *
  * A port may set others: of empty spans, more than a CPU keeps once it needs memory
  * for anything else (malloc/heap.c). Here both are the same.
  *
- * What a CPU's windows and partly used spans hold lies between objects that are
- * in use, so that only a cache of objects of its class could use it; it goes to
- * the central lists when the CPU is drained.
+ * A CPU owns partly used spans, in lists and windows, and spans in which others have
+ * freed since it last looked. It may own more than its share until a task elsewhere
+ * that may wait wants memory: then it is asked to give it back (asking.c).
  */
 #ifndef MM_RETENTION_H
 #define MM_RETENTION_H
@@ -27,12 +28,13 @@
  * @spare: of empty spans, for each CPU
  * @spare_low: what a CPU keeps of those when it takes memory that it has no span for
  * @medium_cpu, @medium_node: of medium runs, for each CPU and node
+ * @owned: of partly used spans, for each CPU
  *
  * Each is one relaxed store, when CPUs or RAM come or go, and one relaxed load: who
  * reads the old one keeps too much or too little until it looks again.
  */
 struct retention {
-	size_t spare, spare_low, medium_cpu, medium_node;
+	size_t spare, spare_low, medium_cpu, medium_node, owned;
 };
 
 extern struct retention retention;
@@ -40,14 +42,18 @@ extern struct retention retention;
 /** retention_count_cpu() - the calling CPU is one that shares, or no longer. Task context. */
 void retention_count_cpu(bool counts);
 
+/** retention_cpus() - no CPU that ever shared has a number as high as this. */
+unsigned retention_cpus(void);
+
 /** retention_update() - RAM has come or gone. Any context but NMI. */
 void retention_update(void);
 
 /**
- * retention_reclaim() - give back what may be given back without waiting for a task.
+ * retention_reclaim() - give back what may be given back without relying on a task.
  *
- * All medium runs; of spans, those of the calling CPU. Task context, nothing
- * pinned or locked. Return: are there more free frames now than before?
+ * All medium runs; of spans, those of the calling CPU and of those that give them
+ * back when they are asked. Task context, nothing pinned or locked. Return: are there
+ * more free frames now than before?
  */
 bool retention_reclaim(void);
 
@@ -56,7 +62,7 @@ void retention_flush_cpu(void);
 
 /** struct retained - what is kept now, in bytes, and at most. */
 struct retained {
-	uint64_t frames, spare, medium, limit;
+	uint64_t frames, spare, medium, owned, limit;
 };
 
 void retention_sum(struct retained *sum);

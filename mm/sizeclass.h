@@ -113,4 +113,23 @@ static inline bool object_starts(uint64_t offset, uint64_t magic, unsigned *inde
 	return (uint32_t)product < magic;
 }
 
+/** reciprocal_of() - 2^64 / @size, rounded up, of a size above 1. */
+static inline uint64_t reciprocal_of(uint32_t size)
+{
+	return ~0ULL / size + 1;
+}
+
+/**
+ * object_at() - the same by the 128 bits of a product: nothing need be shifted.
+ * @reciprocal: reciprocal_of() the size, or 0
+ *
+ * Let it be (2^64 + e) / size, e < size. At i * size + r the product's lower half is
+ * i * e + r * reciprocal: below the reciprocal if r is 0, as i * e is far below 2^49,
+ * and no less otherwise. The upper half is i.
+ */
+static inline bool object_at(uint64_t offset, uint64_t reciprocal, uint64_t *index)
+{
+	return multiply_wide(offset, reciprocal, index) < reciprocal;
+}
+
 #endif

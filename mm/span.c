@@ -31,8 +31,10 @@ static unsigned kind_of(unsigned nwords)
 
 static size_t kind_size(unsigned kind)
 {
-	/* Those of one word have room for marks. */
-	return round_up(sizeof(struct span) + (sizeof(uint64_t) << (kind + 1)) + SPAN_MARKS, 64);
+	/* Those of one word have room for marks, the others for what span_side() gives. */
+	return round_up(sizeof(struct span) + (sizeof(uint64_t) << (kind + 1)) +
+				(kind ? sizeof(void *) : SPAN_MARKS),
+			64);
 }
 
 /* pool.lock is held. */
@@ -90,8 +92,8 @@ static struct span *new_span(unsigned nwords)
 	if (span) {
 		/* Nobody's and claimed it was, and stays for the time being. */
 		span->window = &window_unlisted;
-		span->class = NULL;
-		span->magic = 0;
+		atomic_store_relaxed(&span->class, NULL);
+		span->magic = span->reciprocal = 0;
 		span->stack = 0;
 		span->nwords = (uint16_t)nwords;
 		atomic_store_relaxed(&span->fresh, 0);
@@ -120,6 +122,7 @@ void span_class_init(struct span_class *class, uint32_t size, unsigned npages, u
 {
 	class->size = size;
 	class->magic = (uint32_t)(((1ULL << 32) + size - 1) / size);
+	class->reciprocal = reciprocal_of(size);
 	class->nobjs = (uint16_t)(npages * PAGE_SIZE / size);
 	class->npages = (uint16_t)npages;
 	class->align = align;
@@ -148,9 +151,10 @@ struct span *span_create(struct span_class *class, gfp_t gfp)
 
 	if (!span)
 		return NULL;
-	span->class = class;
+	atomic_store_relaxed(&span->class, class);
 	span->size = class->size;
 	span->magic = class->magic;
+	span->reciprocal = class->reciprocal;
 	span->nobjs = class->nobjs;
 	span->stack = class->stack_window;
 	if (!give_pages(span, class->npages, class->npages, class->align, gfp & ~__GFP_ZERO)) {
@@ -223,11 +227,13 @@ void span_fold_word(struct span *span, unsigned word, struct met *met)
 bool span_handed_out(const struct span *span, unsigned index)
 {
 	const struct window *window = atomic_load(&span->window);
+	/* NULL: the span has ended since the caller found it, and becomes another one. */
+	const struct span_class *class = atomic_load_relaxed(&span->class);
 
 	if (index >= span->nobjs)
 		return false;
 	/* What a cache frees goes back into its windows, whose order then says nothing. */
-	if (index < span_fresh(span) || span->class->cpu)
+	if (!class || index < span_fresh(span) || class->cpu)
 		return true;
 	if (span->stack && span_mark(span, index))
 		return true;

@@ -130,6 +130,7 @@ static inline bool window_is_real(const struct window *window)
  * @window: see above
  * @magic: reciprocal of the size, see object_starts(); 0 for a large object. In
  *	64 bits: they are multiplied with without being loaded before
+ * @reciprocal: likewise, see object_at(): one instruction less in kfree()
  * @cpu: owner, SPAN_MAIL, SPAN_STACKED; by who has the claim or mcentral's lock
  * @size: bytes of an object; pages of a large one
  * @nobjs: how many
@@ -149,15 +150,16 @@ static inline bool window_is_real(const struct window *window)
 struct span {
 	uintptr_t start;
 	struct window *window;
-	uint64_t magic;
+	uint64_t magic, reciprocal;
 	uint32_t cpu;
 	uint32_t size;
 	uint16_t nobjs : 11, nwords : 5;
 	uint16_t fresh;
 	uint16_t stack;
 	struct span_class *class;
-	struct span *next, *prev;
+	struct span *next;
 	phys_addr_t base;
+	struct span *prev;
 	struct span *inbox_next;
 	uint64_t used[];
 };
@@ -282,7 +284,7 @@ void class_cpu_free(struct class_cpu *cpu);
 
 /**
  * struct span_class - objects of one size and kind.
- * @size, @magic, @nobjs, @npages: as in struct size_class
+ * @size, @magic, @nobjs, @npages: as in struct size_class; @reciprocal: of the size
  * @align: of spans, in bytes
  * @nspans: how many there are; changed atomically
  * @index: number of the span class, 2 * size class + noscan, of kmalloc's
@@ -299,6 +301,7 @@ void class_cpu_free(struct class_cpu *cpu);
  */
 struct span_class {
 	uint32_t size, magic;
+	uint64_t reciprocal;
 	uint16_t nobjs, npages;
 	uint16_t stack_window;
 	uint8_t index;

@@ -114,6 +114,8 @@ static void show_caches(void (*sink)(const char *line))
 	say(sink, "  %-28s %8llu KiB, at most %zu KiB a CPU and %zu KiB a node", "medium runs",
 	    (unsigned long long)kept.medium >> 10, retention.medium_cpu >> 10,
 	    retention.medium_node >> 10);
+	say(sink, "  %-28s %8llu KiB besides; more than %zu KiB a CPU gives back when asked",
+	    "partly used spans", (unsigned long long)kept.owned >> 10, retention.owned >> 10);
 }
 
 static void show_kind(void (*sink)(const char *line), const char *name, uint64_t n, size_t size)

@@ -47,7 +47,7 @@ static_assert(MM_NR_CONTEXTS <= 4, "a column for each");
 void tiny_init(void)
 {
 	span_class_init(&tiny_class, TINY_BLOCK, SPAN_PAGES, TINY_BLOCK);
-	tiny_class.magic = 0;
+	tiny_class.magic = tiny_class.reciprocal = 0;
 	tiny_class.cpu = tiny_cpus;
 }
 

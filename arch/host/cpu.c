@@ -40,6 +40,8 @@
 #include <signal.h>
 #include <time.h>
 
+#include <spanheap/pressure.h>
+
 #include "arch/host/host.h"
 
 /* How long a request waits before it is withdrawn, with and without signals. */
@@ -149,8 +151,10 @@ static bool serve_once(bool in_task)
 		found |= serve_queue(MM_NMI);
 	if (host_self.context == MM_TASK && !host_self.irq_off) {
 		found |= serve_queue(MM_IRQ);
-		if (in_task && !host_self.pins)
+		if (in_task && !host_self.pins) {
 			found |= serve_queue(MM_TASK);
+			mm_give_back();
+		}
 	}
 	return found;
 }
@@ -377,6 +381,7 @@ static int stand_in(unsigned cpu, enum mm_context context, void (*fn)(void *), v
 
 	host_self.cpu = cpu;
 	call_in(context, fn, arg);
+	mm_give_back();
 	leave(own, false);
 	__atomic_store_n(&host_self.pending, 1, __ATOMIC_RELAXED);
 	serve(true);

@@ -24,6 +24,8 @@
  * interrupts and NMIs while it waits; waiting for a call in task context it lets
  * other tasks run, and does what others want done in task context.
  */
+#include <spanheap/pressure.h>
+
 #include <kernel/arch.h>
 #include <kernel/sched.h>
 #include <kernel/task.h>
@@ -151,7 +153,7 @@ void run_in_nmi(unsigned cpu, void (*fn)(void *), void *arg)
 
 bool arch_task_calls_pending(void)
 {
-	return call_pending(MM_TASK) && !cpu_self()->in_task_calls;
+	return (call_pending(MM_TASK) || mm_is_asked()) && !cpu_self()->in_task_calls;
 }
 
 void arch_run_task_calls(void)
@@ -164,6 +166,7 @@ void arch_run_task_calls(void)
 	port_pin();
 	arch_irq_enable();
 	call_run(MM_TASK);
+	mm_give_back();
 	arch_irq_disable();
 	port_unpin();
 	cpu->in_task_calls = false;

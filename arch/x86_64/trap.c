@@ -56,6 +56,7 @@ static void handle_irq(struct trap_frame *frame)
 	case VECTOR_CALL:
 		apic_eoi();
 		call_run(MM_IRQ);
+		cpu->port.resched |= arch_task_calls_pending();
 		break;
 	case VECTOR_SPURIOUS:
 		break;

@@ -96,6 +96,18 @@ static void use_one_class(void *unused)
 	kfree_bulk(CROWD, p);
 }
 
+/* A CPU that needs memory: it asks the others, which are idle, for what they own. */
+static void use_much(void)
+{
+	static void *p[100 * CROWD];
+
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+			p[i] = kmalloc_any(1000, GFP_KERNEL);
+		kfree_bulk(ARRAY_SIZE(p), p);
+	}
+}
+
 static void run_init(void *err)
 {
 	*(int *)err = mm_init_cpu();
@@ -136,6 +148,8 @@ static void idle(unsigned ncpus)
 		(void)port_run_on(cpu, MM_TASK, use_one_class, NULL);
 	}
 	report_idle(ncpus, "used_in_irq");
+	use_much();
+	report_idle(ncpus, "asked");
 	mm_drain();
 	report_idle(ncpus, "drained");
 }

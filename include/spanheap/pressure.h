@@ -17,7 +17,8 @@
  *	   free frames, then scavenged and Reserved chunks, then those that
  *	   arrived at run time
  *	2  a run that lies across windows
- *	3  the same after the caches of all CPUs were emptied
+ *	3  the same after the caches of all CPUs were emptied; those of objects of
+ *	   another CPU only if it does so in time, see mm_give_back()
  *	4  the same after the reclaim handler, if the request may wait, as
  *	   long as the handler says that it freed something
  */
@@ -70,6 +71,21 @@ void mm_set_reclaim_handler(size_t (*fn)(size_t bytes, gfp_t gfp));
  *	in it, but at most a quarter of it. 0: no reserves. At the start 256.
  */
 void mm_set_reserves(unsigned one_in);
+
+/** mm_is_asked() - does another CPU want what the calling one keeps of objects? Any context. */
+bool mm_is_asked(void);
+
+/**
+ * mm_give_back() - empty the object caches of the calling CPU, if that is wanted.
+ *
+ * What a CPU has of objects only its own task context can give up. Who needs memory
+ * sends an interrupt (port_run_on()) to a CPU that has much, and waits for a moment:
+ * so a kernel calls this where such an interrupt returns, and between two tasks. One
+ * that does not loses little: each CPU looks itself, whenever a window is empty.
+ *
+ * Task context, as mm_drain(): no task of this CPU is pinned.
+ */
+void mm_give_back(void);
 
 #define PRESSURE_RESERVE_MAX (1UL << 20)
 

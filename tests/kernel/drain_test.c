@@ -135,10 +135,58 @@ static void beside_nothing(struct kunit *test)
 	drain_beside(test, never_allocates);
 }
 
+/* A task that is anywhere gives what its CPU owns, as much as an idle one would. */
+static void asked_beside(struct kunit *test, void (*fn)(void *))
+{
+	unsigned self = this_cpu(), cpu = (self + 1) % cpu_count();
+	void *p[BATCH];
+
+	mm_drain();
+	atomic_store(&stop, 0);
+	workers[cpu] = (struct worker){ .cache = kmem_cache_create("asked", 200, 0, 0, NULL) };
+	KUNIT_ASSERT_NOT_NULL(test, workers[cpu].cache);
+	workers[cpu].task = task_start(cpu, fn, &workers[cpu], "busy");
+	KUNIT_ASSERT_NOT_NULL(test, workers[cpu].task);
+	for (unsigned round = 0; round < 100 * DRAINS; round++) {
+		for (unsigned i = 0; i < BATCH; i++)
+			p[i] = kmalloc(8UL << i % 10, GFP_KERNEL);
+		for (unsigned i = 0; i < BATCH; i++)
+			kfree(p[i]);
+		/* There is no such run: so whoever has anything is asked for it. */
+		if (round % 100 == 0)
+			KUNIT_EXPECT_NULL(test, kmalloc(1UL << 45, GFP_KERNEL));
+	}
+	atomic_store(&stop, 1);
+	task_join(workers[cpu].task);
+	KUNIT_EXPECT_GT(test, workers[cpu].rounds, 0);
+	KUNIT_EXPECT_EQ(test, workers[cpu].errors, 0);
+	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(workers[cpu].cache), 0);
+	mm_drain();
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+}
+
+static void asked_beside_objects(struct kunit *test)
+{
+	asked_beside(test, allocates);
+}
+
+static void asked_beside_frames(struct kunit *test)
+{
+	asked_beside(test, allocates_frames);
+}
+
+static void asked_beside_nothing(struct kunit *test)
+{
+	asked_beside(test, never_allocates);
+}
+
 static struct kunit_case drain_cases[] = {
 	KUNIT_CASE(beside_objects),
 	KUNIT_CASE(beside_frames),
 	KUNIT_CASE(beside_nothing),
+	KUNIT_CASE(asked_beside_objects),
+	KUNIT_CASE(asked_beside_frames),
+	KUNIT_CASE(asked_beside_nothing),
 	{},
 };
 

@@ -162,6 +162,39 @@ static void dead_objects_are_handed_out_again(struct kunit *test)
 	drop_spans(test);
 }
 
+static void end_generation(struct span *span)
+{
+	sweep_dead(span);
+	if (swept == 1)
+		mcentral_next_generation();
+}
+
+/* What was swept for a generation that has ended is unswept, whether that freed any of it. */
+static void a_generation_ends_during_a_sweep(struct kunit *test)
+{
+	void *p;
+
+	fill_spans(test, 1);
+	cache->class.sweep = end_generation;
+	dead[0] = true;
+	mcentral_next_generation();
+	held[0] = mcentral_alloc(&cache->class, GFP_KERNEL);
+	KUNIT_EXPECT_EQ(test, swept, 1);
+	KUNIT_EXPECT_EQ(test, listed(true, !mcentral_swept()), 1);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+	drop_spans(test);
+
+	fill_spans(test, 1);
+	cache->class.sweep = end_generation;
+	mcentral_next_generation();
+	p = mcentral_alloc(&cache->class, GFP_KERNEL);
+	KUNIT_EXPECT_EQ_MSG(test, swept, 2, "once for each generation");
+	KUNIT_EXPECT_EQ(test, listed(true, mcentral_swept()), 1);
+	KUNIT_EXPECT_EQ(test, mm_validate(), 0);
+	kmem_cache_free(cache, p);
+	drop_spans(test);
+}
+
 /* A span is made rather than more than so many swept in vain. */
 static void sweeps_within_the_budget(struct kunit *test)
 {
@@ -406,6 +439,7 @@ static struct kunit_case mcentral_cases[] = {
 	KUNIT_CASE(all_is_unswept_at_once),
 	KUNIT_CASE(swept_ones_first),
 	KUNIT_CASE(dead_objects_are_handed_out_again),
+	KUNIT_CASE(a_generation_ends_during_a_sweep),
 	KUNIT_CASE(sweeps_within_the_budget),
 	KUNIT_CASE(windows_are_filled_from_swept_spans),
 	KUNIT_CASE(low_objects_share_spans),

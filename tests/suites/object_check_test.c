@@ -89,6 +89,16 @@ static void miscounted_spare(bool mend)
 	mcache_heap(this_cpu())->spare_bytes += mend ? -1UL : 1;
 }
 
+static void miscounted_owned(bool mend)
+{
+	mcache_heap(this_cpu())->owned_bytes += mend ? -1UL : 1;
+}
+
+static void miscounted_inbox(bool mend)
+{
+	mcache_heap(this_cpu())->inbox_bytes += mend ? -1UL : 1;
+}
+
 static const struct {
 	const char *name;
 	void (*toggle)(bool mend);
@@ -105,6 +115,8 @@ static const struct {
 	{ "in a list, but does not say so", listed_but_says_no },
 	{ "a list with a wrong count", miscounted_list },
 	{ "wrong spare bytes", miscounted_spare },
+	{ "wrong bytes of what it owns", miscounted_owned },
+	{ "wrong bytes of its inbox", miscounted_inbox },
 };
 
 static void sees_what_is_broken(struct kunit *test)

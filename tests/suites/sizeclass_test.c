@@ -189,6 +189,16 @@ static void reciprocal_of_every_offset(struct kunit *test)
 				wrong++;
 		KUNIT_EXPECT_EQ_MSG(test, wrong, 0, "class %u", sc);
 	}
+	for (unsigned sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+		uint64_t size = size_classes[sc].size, reciprocal = reciprocal_of((uint32_t)size);
+		uint64_t wide, wrong = 0;
+
+		for (uint64_t offset = 0; offset < span_size(sc); offset++)
+			if (object_at(offset, reciprocal, &wide) != !(offset % size) ||
+			    wide != offset / size)
+				wrong++;
+		KUNIT_EXPECT_EQ_MSG(test, wrong, 0, "class %u", sc);
+	}
 	KUNIT_EXPECT_FALSE(test, object_starts(0, size_classes[0].magic, &index));
 	KUNIT_EXPECT_FALSE(test, object_starts(UINT32_MAX, size_classes[0].magic, &index));
 }

@@ -7,6 +7,7 @@
 #include <spanheap/pressure.h>
 #include <spanheap/slab.h>
 
+#include <kernel/task.h>
 #include "lib/bits.h"
 #include "tests/suites/object_fixture.h"
 
@@ -153,10 +154,40 @@ static void all_in_small_objects(struct kunit *test)
 	books_close(test, &before);
 }
 
+static void take_everything(void *arg)
+{
+	take_all(arg, 1000);
+}
+
+/* All memory lies in spans of a CPU that does nothing, whose objects others have freed. */
+static void an_idle_cpu_gives_way(struct kunit *test)
+{
+	struct link *list = NULL;
+	struct mm_stats before;
+	struct task *t;
+	void *p;
+
+	if (cpu_count() < 2)
+		kunit_skip(test, "needs two CPUs");
+	books_open(&before);
+	skip_huge(test, &before);
+	t = task_start((this_cpu() + 1) % cpu_count(), take_everything, &list, "everything");
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	task_join(t);
+	p = alloc_pages_exact(4 * MIB, GFP_KERNEL);
+	KUNIT_EXPECT_NULL(test, p);
+	free_all(&list);
+	p = alloc_pages_exact(4 * MIB, GFP_KERNEL);
+	KUNIT_EXPECT_NOT_NULL(test, p);
+	free_pages_exact(p, 4 * MIB);
+	books_close(test, &before);
+}
+
 static struct kunit_case whole_objects_cases[] = {
 	KUNIT_CASE_SLOW(to_the_last_frame_and_back),
 	KUNIT_CASE_SLOW(caches_give_way),
 	KUNIT_CASE_SLOW(all_in_small_objects),
+	KUNIT_CASE_SLOW(an_idle_cpu_gives_way),
 	{},
 };
 
