@@ -44,7 +44,7 @@ void mcache_count(struct mcache_counts *counts)
 {
 	*counts = (struct mcache_counts){ 0 };
 	span_for_each(count_span, counts);
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
+	for (unsigned cpu = 0; cpu < PORT_SEEN_CPUS; cpu++) {
 		const struct cpu_heap *heap = mcache_heap(cpu);
 
 		counts->allocs += heap->loaded;

@@ -71,6 +71,7 @@ void retention_count_cpu(bool counts)
 
 void retention_flush_cpu(void)
 {
+	port_flush_objects();
 	tiny_flush_cpu();
 	kmem_cache_flush_cpu();
 	mcache_flush();
