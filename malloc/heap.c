@@ -21,16 +21,18 @@
 #include "arch/malloc/port.h"
 #include "lib/bits.h"
 #include "malloc/heap.h"
-#include "malloc/recent.h"
+#include "malloc/magazine.h"
 #include "mm/mcache.h"
 #include "mm/medium.h"
+#include "mm/misuse.h"
 #include "mm/pageheap.h"
 #include "mm/retention.h"
 
 #define UPKEEP_CALLS 1024
-#define MEDIUM_KEPT (32UL << 20) /* till the next upkeep, beside what each thread keeps (kept.c) */
-#define SPARE_KEPT (16UL << 20) /* empty spans, all threads together */
-#define SPARE_LOW (512UL << 10) /* each thread */
+#define MEDIUM_KEPT (32UL << 20) /* till the next upkeep, beside what each thread keeps (kept.c) \
+				  */
+#define SPARE_KEPT (16UL << 20)	 /* empty spans, all threads together */
+#define SPARE_LOW (512UL << 10)	 /* each thread */
 #define UPKEEP_NS 500000000ULL
 
 enum { HEAP_COLD, HEAP_STARTING, HEAP_WARM };
@@ -40,14 +42,14 @@ static uint64_t next_upkeep;
 static unsigned upkeeps;
 static uint64_t least_free; /* frames, since the last upkeep */
 
-static const struct recent no_recent[NR_SIZE_CLASSES];
+static const struct magazine no_magazines[MAGAZINES];
 
-const struct malloc_nothing malloc_nothing = { &empty_mcache, no_recent };
+const struct malloc_nothing malloc_nothing = { &empty_mcache, no_magazines };
 
 __thread struct malloc_self malloc_self __attribute__((tls_model("initial-exec"))) = {
 	.cpu = MALLOC_NO_CPU,
 	.cache = (void *)&empty_mcache,
-	.recent = (void *)no_recent,
+	.magazines = (void *)no_magazines,
 };
 
 static void share_spare(void)
@@ -66,7 +68,7 @@ static void start_cpu(void)
 	/* RAM is address space here, so that a share of it means nothing. */
 	atomic_store_relaxed(&retention.medium_cpu, 0);
 	atomic_store_relaxed(&retention.medium_node, MEDIUM_KEPT);
-	recent_init();
+	magazines_init_cpu();
 }
 
 static void start(void)
@@ -79,6 +81,7 @@ static void start(void)
 	memblock_add(MALLOC_RAM_BASE, size, NUMA_NO_NODE);
 	if (mm_init())
 		port_panic("no memory to start with");
+	magazines_init();
 	start_cpu();
 	/* Nobody here can use one address and not another, or cannot wait. */
 	mm_set_reserves(0);
@@ -103,11 +106,15 @@ static __attribute__((constructor)) void when_loaded(void)
 	malloc_slots_at_fork(heap_enter);
 }
 
+void port_flush_objects(void)
+{
+	kept_flush();
+	magazines_flush();
+}
+
 void heap_flush(void *unused)
 {
 	(void)unused;
-	kept_flush();
-	recent_flush();
 	retention_flush_cpu();
 }
 
@@ -151,11 +158,26 @@ void heap_leave(void)
 	malloc_leave();
 }
 
+/* The thread may be another CPU than it was in malloc(), for this call or for good. */
+static void *alloc_small(size_t size, gfp_t gfp)
+{
+	struct magazine *magazine = magazine_for(size);
+	void *p;
+
+	if (magazine->n)
+		return magazine_take(magazine, magazine->n);
+	p = kmalloc_any(size, gfp);
+	magazine_open(magazine);
+	return p;
+}
+
 static void *try_alloc(size_t size, size_t align, gfp_t gfp)
 {
 	if (align > malloc_port.align_max)
 		return NULL;
-	return align > 1 ? kmalloc_aligned(size, align, gfp) : kmalloc_any(size, gfp);
+	if (align > 1)
+		return kmalloc_aligned(size, align, gfp);
+	return size <= KMALLOC_WINDOW_MAX ? alloc_small(size, gfp) : kmalloc_any(size, gfp);
 }
 
 void *heap_alloc(size_t size, size_t align, gfp_t gfp)
@@ -165,8 +187,8 @@ void *heap_alloc(size_t size, size_t align, gfp_t gfp)
 
 	if (likely(size <= PTRDIFF_MAX)) {
 		heap_enter();
-		/* The C library's callers expect an address of their own. */
-		size = MAX(size, 1UL);
+		/* An address of its own, and one with a held bit (magazine.h). */
+		size = MAX(size, 16UL);
 		if (size > KMALLOC_MAX_SMALL)
 			mcache_make_room();
 		p = try_alloc(size, align, gfp);
@@ -220,8 +242,16 @@ void heap_free_sized(void *p, size_t size)
 	errno = saved;
 }
 
-void heap_word_empty(const void *p, pagemap_entry_t entry)
+void heap_misuse(int kind, const void *p)
 {
+	heap_enter();
+	mm_report_misuse((enum mm_misuse)kind, p, 0, NULL);
+	heap_leave();
+}
+
+void heap_word_empty(const void *p)
+{
+	pagemap_entry_t entry = pagemap_entry_at(p);
 	int saved;
 
 	if (pagemap_span(entry)->window != &window_listed)

@@ -3,7 +3,7 @@
  * Between the files of malloc/: what lies behind the hot paths.
  *
  *	malloc.c	the calls of <malloc.h>: hot paths, inlined from mm/
- *	recent.c	recently freed objects
+ *	magazine.c	objects of small classes, between the hot paths and the spans
  *	kept.c		objects of more than 32 KiB, kept for reuse
  *	heap.c		what they fall back on: gate, start-up, upkeep
  *	info.c		statistics and knobs
@@ -48,8 +48,11 @@ void heap_free(void *p);
 /** heap_free_sized() - and @size is what was asked for, or the process ends. */
 void heap_free_sized(void *p, size_t size);
 
-/** heap_word_empty() - mcache_word_empty() behind the gate. */
-void heap_word_empty(const void *p, intptr_t entry);
+/** heap_misuse() - report a finding of kind enum mm_misuse. */
+void heap_misuse(int kind, const void *p);
+
+/** heap_word_empty() - mcache_word_empty() of @p's span, behind the gate. */
+void heap_word_empty(const void *p);
 
 /** heap_tell() - mcache_tell() behind the gate. */
 void heap_tell(struct span *span);

@@ -14,7 +14,7 @@
 
 #include "lib/bits.h"
 #include "arch/malloc/port.h"
-#include "malloc/heap.h"
+#include "malloc/magazine.h"
 #include "mm/medium.h"
 
 static struct mm_stats stats(void)
@@ -30,12 +30,14 @@ static struct mm_stats stats(void)
 PUBLIC struct mallinfo2 mallinfo2(void)
 {
 	struct mm_stats s = stats();
+	uint64_t live = s.objects_live_bytes, held = magazines_bytes();
+	uint64_t held_by_callers = live - MIN(live, held);
 
 	return (struct mallinfo2){
 		.arena = s.ready_bytes,
 		.ordblks = s.frames_free,
-		.uordblks = s.objects_live_bytes,
-		.fordblks = s.ready_bytes - MIN(s.ready_bytes, s.objects_live_bytes),
+		.uordblks = held_by_callers,
+		.fordblks = s.ready_bytes - MIN(s.ready_bytes, held_by_callers),
 		.keepcost = s.frames_free << FRAME_SHIFT,
 	};
 }

@@ -73,9 +73,8 @@ bool kept_free(struct span *span, phys_addr_t pa)
 	unsigned step;
 
 	if (atomic_peek(&span->cpu) != SPAN_LARGE || span->base != pa ||
-	    span->size > LARGE_MAX >> PAGE_SHIFT ||
-	    span->size <= KMALLOC_MAX_SMALL >> PAGE_SHIFT || malloc_self.cpu == MALLOC_NO_CPU ||
-	    round_to_step(span->size) != span->size)
+	    span->size > LARGE_MAX >> PAGE_SHIFT || span->size <= KMALLOC_MAX_SMALL >> PAGE_SHIFT ||
+	    malloc_self.cpu == MALLOC_NO_CPU || round_to_step(span->size) != span->size)
 		return false;
 	own = &kept[malloc_self.cpu];
 	step = step_of(span->size);

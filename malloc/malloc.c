@@ -2,11 +2,11 @@
 /*
  * malloc() and its relatives, for a whole process.
  *
- *	malloc(size) ─► window of this thread and class ─► lowest bit
- *	free(p) ─► page map ─► span ─► object number ─► checks ─► clear its bit
+ *	malloc(size) ─► magazine of this thread and class ─► its last object
+ *	free(p) ─► page map ─► span ─► object number ─► checks ─► magazine
  *
- * These are the hot paths of kmalloc() and kfree(), inlined here. They need no
- * gate and know no fork: see arch/malloc/slots.c. All else is in heap.c.
+ * The hot paths need no gate and know no fork: see magazine.h and
+ * arch/malloc/slots.c. All else is in heap.c.
  *
  * Compiled without builtins, lest the compiler see calloc() in what calloc()
  * does.
@@ -21,27 +21,36 @@
 
 #include "arch/malloc/port.h"
 #include "malloc/heap.h"
-#include "malloc/recent.h"
+#include "malloc/magazine.h"
 #include "mm/mcache.h"
+#include "mm/misuse.h"
 
 #define PAGE_BYTES 4096UL
 
-/* What the window of the class at @offset does not have. */
-static never_inline void *alloc_recent(size_t offset, size_t size)
+/* The magazine is empty, and so is the window. */
+static never_inline void *alloc_slowly(struct magazine *magazine, size_t size)
 {
-	struct recent *recent = recent_at(offset);
-	struct mcache *mcache = port_cache();
-	struct window *window = mcache_window(mcache, offset);
-	void *p = NULL;
+	struct window *window = magazine_window(magazine);
+	void *p;
 
-	if (mcache_reload(mcache, window) && window_take(window, &p))
+	if (mcache_reload(port_cache(), window) && window_take(window, &p)) {
+		magazine_open(magazine);
 		return p;
-	while (likely(recent->n)) {
-		p = recent_take(recent);
-		if (likely(p))
-			return p;
 	}
 	return heap_alloc(size, 1, GFP_KERNEL);
+}
+
+static force_inline void *alloc_small(size_t size)
+{
+	struct magazine *magazine = magazine_for(size);
+	uint32_t n = magazine->n;
+	void *p;
+
+	if (likely(n))
+		return magazine_take(magazine, n);
+	if (likely(window_take(magazine_window(magazine), &p)))
+		return p;
+	return alloc_slowly(magazine, size);
 }
 
 /* Classes with few objects a span have a stack; larger ones are kept. */
@@ -63,20 +72,14 @@ static never_inline void *alloc_otherwise(size_t size)
 
 PUBLIC void *malloc(size_t size)
 {
-	size_t offset;
-	void *p;
-
 	if (unlikely(size > KMALLOC_WINDOW_MAX))
 		return alloc_otherwise(size);
-	offset = mcache_offset[(size + 7) / 8];
-	if (likely(window_take_at(port_cache(), offset, &p)))
-		return p;
-	return alloc_recent(offset, size);
+	return alloc_small(size);
 }
 
 /*
- * Onto the stack of its class, or another thread's; large objects are kept. All else
- * is heap_free()'s.
+ * Into a magazine whose window was open, onto the stack of its class, or another
+ * thread's; large objects are kept. All else is heap_free()'s.
  */
 static never_inline void free_otherwise(void *p)
 {
@@ -89,6 +92,13 @@ static never_inline void free_otherwise(void *p)
 		if (span_find_object(&entry, p, &index) && stack_push(&entry, index, p))
 			return;
 	} else if (span_find_object(&entry, p, &index)) {
+		if (unlikely(!span->stack && is_held(p))) {
+			heap_misuse(MM_DOUBLE_FREE, p);
+			return;
+		}
+		if (atomic_peek(&span->cpu) == malloc_self.cpu &&
+		    magazine_shut(magazine_for(span->size)) && magazine_put(entry, p))
+			return;
 		if (span_free_afar_quickly(span, index, &tell)) {
 			if (unlikely(tell))
 				heap_tell(span);
@@ -102,13 +112,42 @@ static never_inline void free_otherwise(void *p)
 
 PUBLIC void free(void *p)
 {
-	if (unlikely(!recent_put(pagemap_entry_at(p), p)))
+	if (unlikely(!magazine_put(pagemap_entry_at(p), p)))
 		free_otherwise(p);
+}
+
+/* What ksize() gives, for an object of a magazine as well. */
+static never_inline size_t size_slowly(void *p)
+{
+	pagemap_entry_t entry = pagemap_entry_at(p);
+	uint64_t index;
+
+	if (span_find_object(&entry, p, &index) && !pagemap_span(entry)->stack && is_held(p)) {
+		heap_misuse(MM_INVALID_QUERY, p);
+		return 0;
+	}
+	return ksize(p);
+}
+
+/* Of an object of this thread, which is in use; of all else, elsewhere. */
+static inline size_t size_of(void *p)
+{
+	pagemap_entry_t entry = pagemap_entry_at(p);
+	struct span *span = pagemap_span(entry);
+	uint32_t cpu = atomic_peek(&span->cpu);
+	uint64_t index;
+
+	if (likely((cpu & ~SPAN_STACKED) == malloc_self.cpu) &&
+	    likely(span_find_object(&entry, p, &index)) &&
+	    (cpu & SPAN_STACKED ? span_mark(span, (unsigned)index) == MARK_OUT
+				: bit_of(span->used[index / 64], index) && !is_held(p)))
+		return span->size;
+	return size_slowly(p);
 }
 
 PUBLIC void free_sized(void *p, size_t size)
 {
-	if (unlikely(p && malloc_usable_size(p) < size))
+	if (unlikely(p && size_of(p) < size))
 		heap_free_sized(p, size);
 	else
 		free(p);
@@ -157,7 +196,7 @@ PUBLIC void *realloc(void *p, size_t size)
 		free(p);
 		return NULL;
 	}
-	old = malloc_usable_size(p);
+	old = size_of(p);
 	if (old > KMALLOC_MAX_SMALL && size > KMALLOC_MAX_SMALL)
 		return heap_resize(p, size);
 	if (size <= old && (old <= 64 || size >= old / 2))
@@ -180,19 +219,14 @@ PUBLIC void *reallocarray(void *p, size_t n, size_t size)
 static inline void *alloc_aligned(size_t align, size_t size)
 {
 	unsigned class;
-	size_t offset;
-	void *p;
 
-	if (align <= 8)
+	if (align <= 16)
 		return malloc(size);
-	class = size_class_aligned(MAX(size, 1UL), align);
-	offset = KMALLOC_WINDOW(class);
-	if (unlikely(!class || kmalloc_classes[2 * class].stack_window))
+	class = size_class_aligned(MAX(size, 16UL), align);
+	if (unlikely(!class))
 		return heap_alloc(size, align, GFP_KERNEL);
-	if (likely(window_take_at(port_cache(), offset, &p)))
-		return p;
 	/* A request of all its class's bytes is aligned as any of the class. */
-	return alloc_recent(offset, kmalloc_classes[2 * class].size);
+	return malloc(kmalloc_classes[2 * class].size);
 }
 
 static void *align_or_fail(size_t align, size_t size)
@@ -247,5 +281,5 @@ PUBLIC void *pvalloc(size_t size)
 
 PUBLIC size_t malloc_usable_size(void *p)
 {
-	return ksize(p);
+	return size_of(p);
 }

@@ -61,7 +61,7 @@
  * there, as a stack could not be emptied while an NMI may come: theirs is closed,
  * that is, full and empty at once.
  */
-#define STACK_SLOTS 8 /* with the one that stays empty */
+#define STACK_SLOTS PORT_STACK_SLOTS /* with the one that stays empty */
 #define STACK_HALF (STACK_SLOTS / 2)
 #define STACK_CLASSES 72
 #define STACK_FIRST (SPAN_CLASSES - STACK_CLASSES)

@@ -75,7 +75,7 @@ void mcache_count(struct mcache_counts *counts)
 {
 	*counts = (struct mcache_counts){ 0 };
 	span_for_each(count_span, counts);
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+	for (unsigned cpu = 0; cpu < PORT_SEEN_CPUS; cpu++)
 		counts->allocs += atomic_load_relaxed(&mcache_heap(cpu)->loaded) +
 				  sum_caches(cpu, mcache_allocs);
 }

@@ -64,7 +64,7 @@ static struct spinlock room_lock;
 static unsigned ncpus;
 
 #define for_each_cache(cache, cpu, context)                                                        \
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)                                         \
+	for (unsigned cpu = 0; cpu < PORT_SEEN_CPUS; cpu++)                                        \
 		for (unsigned context = 0; context < MM_NR_CONTEXTS; context++)                    \
 			for (struct pagecache *cache = atomic_load(&cache_of[cpu][context]);       \
 			     cache; cache = NULL)

@@ -8,6 +8,7 @@
  *	one CPU		port_run_on()
  *	no console	port_log()
  *	no counter	port_clock()
+ *	no caches	port_flush_objects()
  *
  * A port that has the thing and forgot the function is told so: a state that is
  * not enforced and a CPU whose caches nobody empties go wrong much later.
@@ -72,6 +73,10 @@ weak int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), 
 	if (context != MM_TASK)
 		port_irq_restore(flags);
 	return 0;
+}
+
+weak void port_flush_objects(void)
+{
 }
 
 weak uint64_t port_clock(void)

@@ -81,6 +81,7 @@ unsigned retention_cpus(void)
 
 void retention_flush_cpu(void)
 {
+	port_flush_objects();
 	tiny_flush_cpu();
 	kmem_cache_flush_cpu();
 	mcache_flush();

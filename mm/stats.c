@@ -221,7 +221,7 @@ void mm_drain(void)
 {
 	objpool_empty_all();
 	for (unsigned round = 0; round < 2; round++)
-		for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+		for (unsigned cpu = 0; cpu < PORT_SEEN_CPUS; cpu++)
 			(void)port_run_on(cpu, MM_TASK, drain_cpu, NULL);
 	medium_flush_nodes();
 	pagecache_drain();

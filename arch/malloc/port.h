@@ -14,7 +14,7 @@
 
 /* What a thread has that is no CPU: caches in which nothing is found. By malloc/heap.c. */
 extern const struct malloc_nothing {
-	const void *cache, *recent;
+	const void *cache, *magazines;
 } malloc_nothing;
 
 /* A larger alignment cannot be had. */

@@ -4,6 +4,8 @@
  *
  *	direct map	private, anonymous, no access; a chunk becomes writable when
  *			the heap grows by it and stays so
+ *	held bits	private, anonymous, no access; what belongs to a chunk becomes
+ *			writable with it (malloc/magazine.h)
  *	window		private, anonymous, reads as zeroes; a page becomes writable
  *			when mm/ maps it: memory of its own
  *
@@ -20,6 +22,8 @@
 
 /* Page-map entries are a word for each 8 KiB. */
 #define WINDOW_SHARE 1024
+/* A bit for each 16 bytes. */
+#define HELD_SHARE 128
 #define RAM_MIN (64ULL << 20)
 
 struct malloc_port malloc_port;
@@ -33,23 +37,32 @@ static uintptr_t reserve(uint64_t size, int prot)
 	return p == MAP_FAILED ? 0 : (uintptr_t)p;
 }
 
-static bool reserve_both(uint64_t size)
+static void release(uintptr_t va, uint64_t size)
+{
+	if (va)
+		munmap((void *)va, size);
+}
+
+static bool reserve_all(uint64_t size)
 {
 	uint64_t window = (MALLOC_RAM_BASE + size) / WINDOW_SHARE;
 	/* Physical addresses are to be aligned as virtual ones are. */
 	uint64_t align = size > MALLOC_ALIGN_MAX ? MALLOC_ALIGN_MAX : CHUNK_SIZE;
 	uintptr_t ram = reserve(size + align, PROT_NONE);
+	uintptr_t held = reserve(size / HELD_SHARE, PROT_NONE);
 
-	if (!ram)
-		return false;
 	malloc_port.window_base = reserve(window, PROT_READ);
-	if (!malloc_port.window_base) {
-		munmap((void *)ram, size + align);
+	if (!ram || !held || !malloc_port.window_base) {
+		release(ram, size + align);
+		release(held, size / HELD_SHARE);
+		release(malloc_port.window_base, window);
 		return false;
 	}
 	malloc_port.align_max = align;
 	malloc_port.window_size = window;
-	malloc_port.direct_base = ((ram + align - 1) & ~(align - 1)) - MALLOC_RAM_BASE;
+	ram = (ram + align - 1) & ~(align - 1);
+	malloc_port.direct_base = ram - MALLOC_RAM_BASE;
+	malloc_port.held_zero = held - ram / HELD_SHARE;
 	return true;
 }
 
@@ -57,24 +70,41 @@ uint64_t malloc_ram_init(void)
 {
 	uint64_t size = (1ULL << PORT_PHYS_BITS) - MALLOC_RAM_BASE;
 
-	while (size >= RAM_MIN && !reserve_both(size))
+	while (size >= RAM_MIN && !reserve_all(size))
 		size = (size / 2) & ~(CHUNK_SIZE - 1);
 	ram_size = size >= RAM_MIN ? size : 0;
 	return ram_size;
 }
 
+static bool in_window(uintptr_t va)
+{
+	return va - malloc_port.window_base < malloc_port.window_size;
+}
+
+/* The held bits of a part of the direct map. */
+static bool map_held(uintptr_t va, size_t size)
+{
+	uintptr_t from = malloc_port.held_zero + va / HELD_SHARE;
+	uintptr_t to = malloc_port.held_zero + (va + size) / HELD_SHARE;
+
+	from &= ~(FRAME_SIZE - 1);
+	to = (to + FRAME_SIZE - 1) & ~(FRAME_SIZE - 1);
+	return !mprotect((void *)from, to - from, PROT_READ | PROT_WRITE);
+}
+
 int port_map(uintptr_t va, phys_addr_t pa, size_t size, unsigned prot, struct port_pool *pool)
 {
-	int saved = errno, ret = 0;
+	int saved = errno;
+	bool done;
 
 	(void)prot;
 	(void)pool;
 	if (pa < MALLOC_RAM_BASE || pa - MALLOC_RAM_BASE >= ram_size)
 		return -EIO;
-	if (mprotect((void *)va, size, PROT_READ | PROT_WRITE))
-		ret = -ENOMEM;
+	done = !mprotect((void *)va, size, PROT_READ | PROT_WRITE) &&
+	       (in_window(va) || map_held(va, size));
 	errno = saved;
-	return ret;
+	return done ? 0 : -ENOMEM;
 }
 
 /* What lies in the window is forgotten; what lies in the direct map may be discarded next. */
@@ -83,7 +113,7 @@ int port_unmap(uintptr_t va, size_t size, struct port_pool *pool)
 	int saved = errno;
 
 	(void)pool;
-	if (va - malloc_port.window_base < malloc_port.window_size)
+	if (in_window(va))
 		madvise((void *)va, size, MADV_DONTNEED);
 	errno = saved;
 	return 0;

@@ -8,8 +8,9 @@
  *		free slot, goes on where it stopped, and what stays idle is emptied
  *		by whoever passes (malloc_serve_idle())
  *
- * The last SHARED slots are for those who find no other: they hold one for the
- * length of a call.
+ * The first SHARED slots are for those who find no other: they hold one for the
+ * length of a call. No slot from nslots on was ever used; whoever looks at all
+ * stops there.
  *
  * The hot paths of malloc() and free() touch nothing of this file: a thread without
  * a CPU has an empty cache and owns no span, so that it comes here by itself.
@@ -20,7 +21,7 @@
  * everything sound wherever it is cut off (at worst an object is lost). So the
  * child need not know of any lock; it has one thread, and all other slots are free.
  * Busy before the look at stopped, stopped before the look at busy: one of the two
- * sees the other.
+ * sees the other. Likewise nslots, which is raised before.
  *
  * port_run_on() does not wait for a thread, which may sleep for ever. A CPU that
  * nobody is it does itself, in its place; any other is asked to empty its
@@ -33,20 +34,19 @@
 #include "arch/malloc/port.h"
 
 #define SHARED 16
-#define OWN_SLOTS (PORT_MAX_CPUS - SHARED)
 #define WORD_BITS 64
 
 static struct slot {
 	uint32_t busy;	/* the thread is beyond the hot path */
 	uint32_t asked; /* to empty its caches */
 	bool started;	/* it was a CPU before */
-	void *cache, *recent, *frame_cache;
+	void *cache, *magazines, *frame_cache;
 } __attribute__((aligned(64))) slot[PORT_MAX_CPUS];
 
 static uint64_t free_slots[PORT_MAX_CPUS / WORD_BITS] = {
 	[0 ... PORT_MAX_CPUS / WORD_BITS - 1] = ~0ULL,
 };
-static unsigned nslots; /* no slot from here on was ever used, except shared ones */
+static unsigned nslots = SHARED;
 static uint32_t stopped;
 static unsigned stopper;
 static pthread_key_t thread_end;
@@ -77,14 +77,25 @@ static unsigned claim_among(unsigned from, unsigned end)
 	return MALLOC_NO_CPU;
 }
 
+/* Before the slot is busy, so that who forks looks at it: see above. */
+static void note_slot(unsigned cpu)
+{
+	unsigned n = __atomic_load_n(&nslots, __ATOMIC_RELAXED);
+
+	while (n <= cpu && !__atomic_compare_exchange_n(&nslots, &n, cpu + 1, false,
+							__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+		;
+}
+
 static unsigned claim_any(void)
 {
-	unsigned cpu = claim_among(0, OWN_SLOTS);
+	unsigned cpu = claim_among(SHARED, PORT_MAX_CPUS);
 
 	while (cpu == MALLOC_NO_CPU) {
 		port_relax();
-		cpu = claim_among(OWN_SLOTS, PORT_MAX_CPUS);
+		cpu = claim_among(0, SHARED);
 	}
+	note_slot(cpu);
 	return cpu;
 }
 
@@ -100,10 +111,10 @@ void malloc_set_frame_cache(void *cache)
 	malloc_self.frame_cache = cache;
 }
 
-void malloc_set_recent(void *recent)
+void malloc_set_magazines(void *magazines)
 {
-	slot[malloc_self.cpu].recent = recent;
-	malloc_self.recent = recent;
+	slot[malloc_self.cpu].magazines = magazines;
+	malloc_self.magazines = magazines;
 }
 
 static bool is_started(unsigned cpu)
@@ -116,13 +127,14 @@ static void put_on(unsigned cpu)
 	malloc_self.cpu = cpu;
 	malloc_self.frame_cache = slot[cpu].frame_cache;
 	malloc_self.cache = is_started(cpu) ? slot[cpu].cache : (void *)malloc_nothing.cache;
-	malloc_self.recent = is_started(cpu) ? slot[cpu].recent : (void *)malloc_nothing.recent;
+	malloc_self.magazines =
+		is_started(cpu) ? slot[cpu].magazines : (void *)malloc_nothing.magazines;
 }
 
 static void take_off(void)
 {
 	malloc_self.cache = (void *)malloc_nothing.cache;
-	malloc_self.recent = (void *)malloc_nothing.recent;
+	malloc_self.magazines = (void *)malloc_nothing.magazines;
 	malloc_self.cpu = MALLOC_NO_CPU;
 }
 
@@ -166,17 +178,6 @@ static void pass_gate(void)
 	}
 }
 
-/* Racing threads may leave it too low only until the last of them is done. */
-static void note_slot(unsigned cpu)
-{
-	unsigned n = __atomic_load_n(&nslots, __ATOMIC_RELAXED);
-
-	while (cpu < OWN_SLOTS && n <= cpu &&
-	       !__atomic_compare_exchange_n(&nslots, &n, cpu + 1, false, __ATOMIC_RELAXED,
-					    __ATOMIC_RELAXED))
-		;
-}
-
 bool malloc_enter(void)
 {
 	if (unlikely(malloc_self.cpu == MALLOC_NO_CPU))
@@ -185,7 +186,6 @@ bool malloc_enter(void)
 	if (likely(is_started(malloc_self.cpu)))
 		return false;
 	__atomic_store_n(&slot[malloc_self.cpu].started, true, __ATOMIC_RELAXED);
-	note_slot(malloc_self.cpu);
 	return true;
 }
 
@@ -202,7 +202,7 @@ bool malloc_asked(void)
 void malloc_leave(void)
 {
 	__atomic_store_n(&slot[malloc_self.cpu].busy, 0, __ATOMIC_RELEASE);
-	if (unlikely(malloc_self.leaving || malloc_self.cpu >= OWN_SLOTS)) {
+	if (unlikely(malloc_self.leaving || malloc_self.cpu < SHARED)) {
 		detach();
 	} else if (unlikely(!malloc_self.known) && has_key) {
 		/* May allocate, which must find this done. */
@@ -224,6 +224,11 @@ static void stand_in(unsigned cpu, void (*fn)(void *), void *arg)
 	put_on(own);
 }
 
+unsigned malloc_slots(void)
+{
+	return __atomic_load_n(&nslots, __ATOMIC_SEQ_CST);
+}
+
 int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void *arg)
 {
 	(void)context;
@@ -231,7 +236,7 @@ int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void 
 		fn(arg);
 		return 0;
 	}
-	if (cpu >= PORT_MAX_CPUS || !is_started(cpu))
+	if (cpu >= malloc_slots() || !is_started(cpu))
 		return -ENOENT;
 	if (!claim(cpu)) {
 		__atomic_store_n(&slot[cpu].asked, 1, __ATOMIC_RELAXED);
@@ -243,20 +248,21 @@ int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void 
 
 void malloc_serve_idle(void (*fn)(void *arg), void *arg)
 {
-	unsigned n = __atomic_load_n(&nslots, __ATOMIC_RELAXED);
+	unsigned n = malloc_slots();
 
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu = cpu + 1 == n ? OWN_SLOTS : cpu + 1)
+	for (unsigned cpu = 0; cpu < n; cpu++)
 		if (cpu != malloc_self.cpu && is_started(cpu) && claim(cpu))
 			stand_in(cpu, fn, arg);
 }
 
 unsigned malloc_threads(void)
 {
-	unsigned n = __atomic_load_n(&nslots, __ATOMIC_RELAXED), threads = 0;
+	unsigned n = malloc_slots(), threads = 0;
 
 	for (unsigned cpu = 0; cpu < n; cpu++)
 		threads += !(__atomic_load_n(&free_slots[cpu / WORD_BITS], __ATOMIC_RELAXED) >>
-				     cpu % WORD_BITS & 1);
+				     cpu % WORD_BITS &
+			     1);
 	return threads;
 }
 
@@ -276,7 +282,7 @@ static void before_fork(void)
 	stopper = self;
 	__atomic_store_n(&stopped, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&slot[self].busy, 0, __ATOMIC_RELEASE);
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+	for (unsigned cpu = 0, n = malloc_slots(); cpu < n; cpu++)
 		while (cpu != self && __atomic_load_n(&slot[cpu].busy, __ATOMIC_SEQ_CST))
 			port_relax();
 }
@@ -290,7 +296,7 @@ static void after_fork(void)
 /* Whatever other thread had a slot is not in this process. */
 static void in_child(void)
 {
-	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+	for (unsigned cpu = 0, n = malloc_slots(); cpu < n; cpu++)
 		if (cpu != malloc_self.cpu) {
 			slot[cpu].busy = 0;
 			slot[cpu].asked = 0;
@@ -303,7 +309,6 @@ void malloc_slots_init(void)
 {
 	put_on(claim_any());
 	__atomic_store_n(&slot[malloc_self.cpu].started, true, __ATOMIC_RELAXED);
-	note_slot(malloc_self.cpu);
 	has_key = !pthread_key_create(&thread_end, on_thread_end);
 }
 

@@ -35,7 +35,11 @@
  *			without an MMU
  *   PORT_POSSIBLE_CPUS	* no CPU has a number as high as this; an expression that never
  *			changes after mm_init(); PORT_MAX_CPUS
+ *   PORT_SEEN_CPUS	* no CPU has had a number as high as this so far; an expression,
+ *			which may grow; PORT_MAX_CPUS
  *   PORT_RAM_IS_ZERO	* 1 if RAM reads as zeroes when it is first mapped; 0
+ *   PORT_STACK_SLOTS	* one more than the objects above KMALLOC_WINDOW_MAX that a CPU
+ *			keeps at hand of each class; a power of two; 8
  *   PORT_HAS_WINDOW	* 0 if there is no window; decided by PORT_WINDOW_SIZE
  *   PORT_WINDOW_IS_MEMORY  * 1 if the window is memory of its own: what port_map() maps
  *			there reads as zeroes at first, and the frames it is given are
@@ -139,6 +143,14 @@ static inline void port_unpin(void)
 
 #ifndef PORT_WINDOW_IS_MEMORY
 #define PORT_WINDOW_IS_MEMORY 0
+#endif
+
+#ifndef PORT_SEEN_CPUS
+#define PORT_SEEN_CPUS PORT_MAX_CPUS
+#endif
+
+#ifndef PORT_STACK_SLOTS
+#define PORT_STACK_SLOTS 8
 #endif
 
 #ifndef PORT_RAM_IS_ZERO
@@ -306,6 +318,13 @@ bool port_discard(phys_addr_t pa, uint64_t size);
  * Return: 0, or -ENOENT if the CPU is not running.
  */
 int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void *arg);
+
+/**
+ * port_flush_objects() - free what the port keeps of objects on the calling CPU.
+ *
+ * Task context, nothing pinned or locked: the CPU's own caches are emptied next.
+ */
+void port_flush_objects(void);
 
 /** port_clock() - a counter that only rises; cycles, or ns on a host. Any context. */
 uint64_t port_clock(void);

@@ -50,6 +50,48 @@ static void free_twice_by_two(void)
 	malloc_trim(0);
 }
 
+/* The other way round: the second free is the other thread's. */
+static void free_twice_by_other(void)
+{
+	void *p = malloc(size);
+	pthread_t t;
+
+	free(p);
+	pthread_create(&t, NULL, free_it, hide(p));
+	pthread_join(t, NULL);
+	malloc_trim(0);
+}
+
+/* So many are free already that no cache keeps @p. */
+static void free_twice_at_last(void)
+{
+	void *p = malloc(size), *q[100];
+
+	for (unsigned i = 0; i < 100; i++)
+		q[i] = malloc(size);
+	for (unsigned i = 0; i < 100; i++)
+		free(q[i]);
+	free(p);
+	free(hide(p));
+}
+
+/* What was freed by another thread lies where objects are next taken from. */
+static void free_twice_by_owner(void)
+{
+	void *p[200];
+	pthread_t t;
+
+	for (unsigned i = 0; i < 200; i++)
+		p[i] = malloc(size);
+	for (unsigned i = 0; i < 200; i++) {
+		pthread_create(&t, NULL, free_it, p[i]);
+		pthread_join(t, NULL);
+	}
+	hide(malloc(size));
+	for (unsigned i = 0; i < 200; i++)
+		free(hide(p[i]));
+}
+
 static void free_inside(void)
 {
 	free(hide((char *)malloc(size) + offset));
@@ -97,8 +139,8 @@ static void free_too_much(void)
 	free_sized(malloc(size), size * 3);
 }
 
-static const size_t sizes[] = { 8, 16, 64, 1000, 1024, 4096, 8192, 32768, 50000, 65536, 1 << 20,
-				3 << 20 };
+static const size_t sizes[] = { 8,    16,    64,    1000,  1024,    4096,
+				8192, 32768, 50000, 65536, 1 << 20, 3 << 20 };
 
 static void double_free(void)
 {
@@ -107,6 +149,9 @@ static void double_free(void)
 		expect_death(free_twice, size > 1 << 20 ? "free" : "double free");
 		expect_death(free_twice_later, "free");
 		expect_death(free_twice_by_two, "free");
+		expect_death(free_twice_by_other, "free");
+		expect_death(free_twice_at_last, "free");
+		expect_death(free_twice_by_owner, "free");
 		expect_death(realloc_freed, "query of no object");
 	}
 }
