@@ -22,10 +22,10 @@
  *
  * Constants; those marked * may be left out:
  *   PORT_MAX_CPUS	CPUs are numbered 0 .. PORT_MAX_CPUS-1
- *   PORT_MAX_NODES	* NUMA nodes are numbered 0 .. PORT_MAX_NODES-1; 1
+ *   PORT_MAX_NODES	* NUMA nodes are numbered 0 .. PORT_MAX_NODES-1; at most 64; 1
  *   PORT_PHYS_BITS	* no RAM has an address of more bits; 36 .. 52; 46
- *   PORT_DIRECT_BASE	virtual address of physical address 0 in the direct map;
- *			an expression, need not be a constant
+ *   PORT_DIRECT_BASE	virtual address of physical address 0 in the direct map; a
+ *			multiple of CHUNK_SIZE. An expression, need not be a constant
  *   PORT_HAS_MMU	* 1 if port_map() and port_unmap() change what faults; 0
  *   PORT_MAP_MIN	* smallest unit that port_unmap() can take out of a larger
  *			leaf: FRAME_SIZE, or CHUNK_SIZE on a port that cannot
@@ -71,6 +71,15 @@
 enum mm_context { MM_TASK, MM_IRQ, MM_NMI, MM_NR_CONTEXTS };
 
 #include <spanheap_port.h>
+
+#if defined(PORT_ONE_CPU) && defined(PORT_MAX_CPUS)
+#error "spanheap_port.h: PORT_ONE_CPU says how many CPUs there are; PORT_MAX_CPUS is too much"
+#elif !defined(PORT_ONE_CPU) && !defined(PORT_MAX_CPUS)
+#error "spanheap_port.h: how many CPUs? PORT_MAX_CPUS, or PORT_ONE_CPU"
+#endif
+#ifndef PORT_DIRECT_BASE
+#error "spanheap_port.h: where is the direct map? PORT_DIRECT_BASE, 0 if addresses are physical"
+#endif
 
 #ifdef PORT_ONE_CPU
 #define PORT_MAX_CPUS 1
@@ -193,6 +202,24 @@ static inline void port_frame_cache_set(enum mm_context context, void *cache)
 }
 #endif
 
+/* What a port cannot mean. An expression that is no constant passes: C++ sees none. */
+#ifndef __cplusplus
+#define PORT_KNOWN(x) __builtin_choose_expr(__builtin_constant_p(x), (uint64_t)(x), 0)
+
+_Static_assert(sizeof(void *) == 8 && sizeof(long) == 8, "a machine of 64 bits, and long as well");
+_Static_assert(PORT_MAX_CPUS >= 1, "PORT_MAX_CPUS: at least 1");
+_Static_assert(PORT_MAX_NODES >= 1 && PORT_MAX_NODES <= 64, "PORT_MAX_NODES: 1 .. 64");
+_Static_assert(PORT_PHYS_BITS >= 36 && PORT_PHYS_BITS <= 52, "PORT_PHYS_BITS: 36 .. 52");
+_Static_assert(PORT_MAP_MIN == FRAME_SIZE || PORT_MAP_MIN == CHUNK_SIZE,
+	       "PORT_MAP_MIN: FRAME_SIZE or CHUNK_SIZE");
+_Static_assert(PORT_KNOWN(PORT_DIRECT_BASE) % CHUNK_SIZE == 0,
+	       "PORT_DIRECT_BASE: a multiple of CHUNK_SIZE");
+_Static_assert(PORT_KNOWN(PORT_DIRECT_BASE) / 2 + (1ULL << (PORT_PHYS_BITS - 1)) <= 1ULL << 63,
+	       "PORT_DIRECT_BASE: the direct map passes the last address");
+_Static_assert((PORT_KNOWN(PORT_WINDOW_BASE) | PORT_KNOWN(PORT_WINDOW_SIZE)) % FRAME_SIZE == 0,
+	       "PORT_WINDOW_BASE, PORT_WINDOW_SIZE: multiples of FRAME_SIZE");
+#endif
+
 /** enum port_prot - rights of a mapping; nothing is ever executable here. */
 enum port_prot { PORT_READ = 1, PORT_WRITE = 2 };
 
@@ -278,8 +305,9 @@ int port_unmap(uintptr_t va, size_t size, struct port_pool *pool);
 /**
  * port_join() - make one large leaf again of a chunk that was split.
  * @va: start of a chunk of the direct map, a multiple of CHUNK_SIZE
- * @table: gets the frame of the table that is gone, or NULL if it was none of
- *	mm/'s; CPUs may go on reading it until the caller has flushed
+ * @table: always set: to the frame of the table that is gone, or to NULL if it was
+ *	none of mm/'s or nothing was joined; CPUs may go on reading it until the caller
+ *	has flushed
  *
  * Does nothing unless all pages of the chunk are mapped, in order, alike.
  * Task context, interrupts on; the caller calls port_flush() afterwards.

@@ -27,6 +27,24 @@ TARGETS = {"aarch64": ["--target=aarch64-none-elf"],
            "riscv64": ["--target=riscv64-unknown-elf", "-march=rv64imac", "-mabi=lp64"]}
 
 
+# Ports that make no sense, as changes of arch/none, and what the compiler has to say of each.
+NONSENSE = [
+    (["-m32"], "a machine of 64 bits"),
+    (["-UPORT_ONE_CPU"], "how many CPUs?"),
+    (["-DPORT_MAX_CPUS=2"], "PORT_MAX_CPUS is too much"),
+    (["-UPORT_DIRECT_BASE"], "where is the direct map?"),
+    (["-DPORT_DIRECT_BASE=0x1000"], "a multiple of CHUNK_SIZE"),
+    (["-DPORT_DIRECT_BASE=0xffff900000000000"], "passes the last address"),
+    (["-DPORT_PHYS_BITS=35"], "36 .. 52"),
+    (["-DPORT_PHYS_BITS=53"], "36 .. 52"),
+    (["-DPORT_MAX_NODES=0"], "1 .. 64"),
+    (["-DPORT_MAX_NODES=65"], "1 .. 64"),
+    (["-DPORT_HAS_MMU=1", "-DPORT_MAP_MIN=8192"], "FRAME_SIZE or CHUNK_SIZE"),
+    (["-DPORT_HAS_MMU=1", "-DPORT_WINDOW_BASE=0xffffd00000000000", "-DPORT_WINDOW_SIZE=100"],
+     "multiples of FRAME_SIZE"),
+]
+
+
 class Wrong(Exception):
     pass
 
@@ -128,6 +146,27 @@ class Dist:
         if text not in run([program], good=False):
             raise Wrong(f"its end says nothing of: {text}")
 
+    def refused(self, compiler, changes, text):
+        """A port of constants alone: those of arch/none, but for the changes."""
+        flags = [c for c in changes if c[:2] not in ("-D", "-U")]
+        constants = {"PORT_ONE_CPU": "1", "PORT_NO_INTERRUPTS": "1", "PORT_NO_PREEMPTION": "1",
+                     "PORT_PHYS_BITS": "48", "PORT_DIRECT_BASE": "0"}
+        for change in [c for c in changes if c not in flags]:
+            name, _, value = change[2:].partition("=")
+            if change.startswith("-U"):
+                del constants[name]
+            else:
+                constants[name] = value
+        folder = self.path("port " + " ".join(changes))
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "spanheap_port.h"), "w", encoding="utf-8") as f:
+            f.writelines(f"#define {n} {v}\n" for n, v in constants.items())
+        said = run([compiler] + BARE + flags + ["-I", folder, "-I", self.dist, "-fsyntax-only",
+                                                "-x", "c",
+                                                os.path.join(self.dist, "spanheap.h")], good=False)
+        if text not in said:
+            raise Wrong(f"the compiler says nothing of: {text}\n{said[-1000:]}")
+
     def short(self):
         with open(SAMPLE, encoding="utf-8") as f:
             nlines = len(f.readlines())
@@ -148,6 +187,10 @@ class Dist:
             ["-DFORGETS_MMU"], "the port has an MMU but no port_map()")
         yield "no port_run_on", lambda: self.forgotten(
             [], "the port has several CPUs but no port_run_on()")
+        for changes, text in NONSENSE:
+            for compiler in ("gcc", "clang"):
+                yield (f"{compiler} refuses {' '.join(changes)}",
+                       lambda c=compiler, h=changes, t=text: self.refused(c, h, t))
         yield "minimal is short", self.short
 
 
