@@ -458,7 +458,7 @@ static void all_cpus_at_once(struct kunit *test)
 		task[cpu] = task_start(cpu, work, &load[cpu], "chunks");
 		KUNIT_EXPECT_NOT_NULL(test, task[cpu]);
 	}
-	for (unsigned round = 0; round < 400 / ncpus; round++) {
+	for (unsigned round = 0; round < 120 / ncpus + 8; round++) {
 		for (unsigned cpu = 0; cpu < ncpus; cpu++) {
 			run_in_irq(cpu, step, &irq_load[cpu]);
 			run_in_nmi(cpu, step, &irq_load[cpu]);
