@@ -151,14 +151,15 @@ static struct sorted_word *find_sorted(struct sorted *s, uintptr_t key)
 /* How many of up to @n frames follow each other in memory? At least one. */
 static unsigned neighbours(void **pages, unsigned n)
 {
-	char *next = (char *)pages[0] + FRAME_SIZE;
+	const uintptr_t *at = (const uintptr_t *)pages;
+	uintptr_t next = at[0] + FRAME_SIZE;
 	unsigned i = 1;
 
 	for (; i + 4 <= n; i += 4, next += 4 * FRAME_SIZE)
-		if (pages[i] != next || pages[i + 1] != next + FRAME_SIZE ||
-		    pages[i + 2] != next + 2 * FRAME_SIZE || pages[i + 3] != next + 3 * FRAME_SIZE)
+		if (at[i] != next || at[i + 1] != next + FRAME_SIZE ||
+		    at[i + 2] != next + 2 * FRAME_SIZE || at[i + 3] != next + 3 * FRAME_SIZE)
 			break;
-	for (; i < n && pages[i] == next; i++)
+	for (; i < n && at[i] == next; i++)
 		next += FRAME_SIZE;
 	return i;
 }
@@ -196,7 +197,7 @@ static unsigned sort_frames(struct sorted *s, unsigned n, void **pages)
 /* Free frames of one word together; false: at least one is not to be freed here, and none was. */
 static bool claim_word(struct pagecache *cache, struct held_word *held, uintptr_t key)
 {
-	uint64_t singles, free;
+	uint64_t singles;
 
 	held->addr = (void *)(key * 64 << FRAME_SHIFT);
 	/* Whoever is no frame has what is not of its address above. */
@@ -206,14 +207,9 @@ static bool claim_word(struct pagecache *cache, struct held_word *held, uintptr_
 	singles = word_singles(held->word);
 	if (held->frames & 1)
 		singles |= pagecache_is_first(cache, held->word, held->addr);
-	if (held->frames & ~singles)
-		return false;
-	free = atomic_load_relaxed(&held->word->free);
-	do
-		if (free & held->frames)
-			return false;
-	while (!atomic_cas(&held->word->free, &free, free | held->frames));
-	return true;
+	return !(held->frames & ~singles) &&
+	       pagecache_claim(cache, held->word, atomic_load_relaxed(&held->word->free),
+			       held->frames);
 }
 
 /* Half of the words, those that are here longest, go to the heap. */

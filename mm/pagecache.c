@@ -401,6 +401,7 @@ void pagecache_add_sums(const struct pagecache *cache, const struct pageheap *he
 		return;
 	sums->frames += pagecache_held(cache);
 	sums->frees += frees + atomic_load_relaxed(&cache->other_frees);
+	sums->retries += atomic_load_relaxed(&cache->retries);
 	/* What came into the slots and is no longer there was allocated. */
 	sums->allocs += frees + atomic_load_relaxed(&cache->taken) -
 			atomic_load_relaxed(&cache->returned) - in_slots +

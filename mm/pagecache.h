@@ -81,6 +81,7 @@ struct chunk_place {
  * @taken, @returned: single frames that came into slots or left them otherwise
  *	than by the calls counted in @frees and by allocations
  * @allocs, @other_frees: calls for runs and chunks, and frames in bulk
+ * @retries: another CPU changed a word between a look at it and the change
  * @heap, @index, @node: where its frames come from
  * @home: the chunk of it where refills start
  */
@@ -98,7 +99,7 @@ struct pagecache {
 	struct whole_chunk chunk[PAGECACHE_CHUNKS + 1];
 	unsigned nchunks, chunk_limit, run_limit, nslots;
 	uint64_t taken, returned;
-	uint64_t allocs, other_frees;
+	uint64_t allocs, other_frees, retries;
 	struct pageheap *heap;
 	const struct arena_index *index;
 	unsigned node;
@@ -296,6 +297,18 @@ static inline void *pagecache_take_order(struct pagecache *cache, unsigned order
 	return pagecache_take_run(cache, bit, o->field << bit);
 }
 
+/* Used frames of a word that was read as @free become free; false if one is already. */
+static inline bool pagecache_claim(struct pagecache *cache, struct frame_word *word, uint64_t free,
+				   uint64_t frames)
+{
+	while (likely(!(free & frames))) {
+		if (likely(atomic_cas(&word->free, &free, free | frames)))
+			return true;
+		cpu_local_add(&cache->retries, 1);
+	}
+	return false;
+}
+
 /* Used frames of the run word become held; false if another CPU has freed the run meanwhile. */
 static inline bool pagecache_claim_run(struct pagecache *cache, uint64_t run)
 {
@@ -303,10 +316,8 @@ static inline bool pagecache_claim_run(struct pagecache *cache, uint64_t run)
 	uint64_t free = atomic_load_relaxed(&word->free);
 
 	atomic_or(&word->end, run);
-	do
-		if (unlikely(free & run))
-			return false;
-	while (unlikely(!atomic_cas(&word->free, &free, free | run)));
+	if (unlikely(!pagecache_claim(cache, word, free, run)))
+		return false;
 	atomic_store_relaxed(&cache->run.frames, cache->run.frames | run);
 	cpu_local_add(&cache->other_frees, 1);
 	return true;
@@ -486,9 +497,9 @@ unsigned pagecache_check(const struct pagecache *cache);
 /** pagecache_held() - frames in the cache; of another's a hint. */
 uint64_t pagecache_held(const struct pagecache *cache);
 
-/** struct pagecache_sums - what caches of a heap hold, and calls that they served. */
+/** struct pagecache_sums - what caches of a heap hold, calls that they served, failed CAS. */
 struct pagecache_sums {
-	uint64_t frames, allocs, frees;
+	uint64_t frames, allocs, frees, retries;
 };
 
 /** pagecache_add_sums() - add those of a cache if it is one of @heap. */

@@ -255,6 +255,25 @@ static void twice(struct kunit *test)
 	}
 }
 
+/* The word has changed since it was looked at: claimed all the same, or it was freed meanwhile. */
+static void changed_meanwhile(struct kunit *test)
+{
+	struct frame_word word = { .free = 0xf0, .end = ~0ULL };
+	struct pagecache_sums sums = { 0 };
+
+	start(test, 1);
+	KUNIT_EXPECT_TRUE(test, pagecache_claim(&one.cache, &word, 0xf0, 0x3));
+	KUNIT_EXPECT_EQ(test, one.cache.retries, 0);
+	KUNIT_EXPECT_TRUE(test, pagecache_claim(&one.cache, &word, 0x10, 0x4));
+	KUNIT_EXPECT_EQ(test, one.cache.retries, 1);
+	KUNIT_EXPECT_FALSE(test, pagecache_claim(&one.cache, &word, 0x10, 0xc));
+	KUNIT_EXPECT_EQ(test, one.cache.retries, 2);
+	KUNIT_EXPECT_EQ(test, word.free, 0xf7);
+	pagecache_add_sums(&one.cache, &fix_heap, &sums);
+	KUNIT_EXPECT_EQ(test, sums.retries, 2);
+	stop(test);
+}
+
 /* More words than can be told apart in one call. */
 static void far_apart(struct kunit *test)
 {
@@ -501,6 +520,7 @@ static struct kunit_case pagebulk_cases[] = {
 	KUNIT_CASE(reserves_stay),
 	KUNIT_CASE(what_fails),
 	KUNIT_CASE(twice),
+	KUNIT_CASE(changed_meanwhile),
 	KUNIT_CASE(far_apart),
 	KUNIT_CASE(without_room),
 	KUNIT_CASE_SLOW(random_of_two),
