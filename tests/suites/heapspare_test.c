@@ -227,6 +227,11 @@ static void arrived_memory_comes_last(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spares(), 0);
 	KUNIT_EXPECT_EQ(test, fix_free(0, P), -1);
 	KUNIT_EXPECT_EQ(test, spares(), 1);
+	/* Until growth has noticed that memory came there might be some higher up. */
+	KUNIT_EXPECT_EQ(test, fix_alloc_in(1, 1, 200 * P, 201 * P), PFN_NONE);
+	KUNIT_EXPECT_EQ(test, spares(), 0);
+	KUNIT_EXPECT_EQ(test, fix_alloc_in(P, P, 0, P), 0);
+	KUNIT_EXPECT_EQ(test, fix_free(0, P), -1);
 	KUNIT_EXPECT_EQ(test, take(), 0);
 	KUNIT_EXPECT_EQ(test, take(), PFN_NONE);
 	KUNIT_EXPECT_EQ(test, hotplug_remove(&fix_map, &fix_heap, no_drain, pa, 32 * C), 0);
