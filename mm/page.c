@@ -129,7 +129,7 @@ static void *try_places(struct run_wanted *want, gfp_t gfp, bool *zero)
 		pagecache_show(cache);
 		addr = pagecache_alloc(cache, want->n, want->align);
 		if (!addr && want->n == CHUNK_FRAMES && want->align <= CHUNK_FRAMES && cache->heap)
-			addr = heapspare_take(cache->heap);
+			addr = heapspare_find(cache->heap);
 		pagecache_leave(cache);
 		if (addr)
 			return addr;
@@ -339,8 +339,13 @@ static never_inline void *alloc_order_slow(gfp_t gfp, unsigned order)
 static never_inline void *alloc_chunk_slow(gfp_t gfp)
 {
 	struct pagecache *cache = pagecache_enter();
-	void *addr = cache->heap ? heapspare_take(cache->heap) : NULL;
+	void *addr = NULL;
 
+	if (likely(cache->heap)) {
+		addr = heapspare_take(cache->heap);
+		if (unlikely(!addr))
+			addr = heapspare_find(cache->heap);
+	}
 	pagecache_leave(cache);
 	if (unlikely(!addr))
 		return alloc_order_slow(gfp, CHUNK_ORDER);
