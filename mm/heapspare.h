@@ -4,10 +4,11 @@
  * a summary that changes, however little a CPU's cache may keep.
  *
  *	free ─► [ chunk, chunk, chunk · · ] ─► allocation	last in, first out
- *			│
- *			│ before anybody looks for free frames
- *			▼
+ *			│            ▲
+ *			│            │ when there is none: the lowest, with neighbours
+ *			▼            │
  *		   bits, summaries
+ *		before anybody else looks for free frames
  *
  * A spare chunk is free, and is counted as free: only its bits and its summary still
  * say that it is used, and its @whole that it is not. Who is about to read bits or
@@ -93,7 +94,7 @@ static force_inline bool heapspare_free(struct pageheap *heap, struct chunk *chu
  *
  * Reserves are left alone. Any context; pinned.
  *
- * Return: its address, or NULL: the heap must be searched.
+ * Return: its address, or NULL: there is none at hand.
  */
 static force_inline void *heapspare_take(struct pageheap *heap)
 {
@@ -113,6 +114,7 @@ static force_inline void *heapspare_take(struct pageheap *heap)
 		const struct whole_chunk *last = heapspare_pop(&heap->spare[w]);
 
 		addr = last->addr;
+		last->chunk->zero = CHUNK_ZERO_NONE;
 		atomic_store(&last->chunk->whole, CHUNK_WHOLE_USED);
 		pageheap_count_in(heap, w, -(uint64_t)CHUNK_FRAMES);
 		pageheap_note_taken(heap);
@@ -121,5 +123,12 @@ static force_inline void *heapspare_take(struct pageheap *heap)
 	spin_unlock_irqrestore(&heap->lock, flags);
 	return addr;
 }
+
+/**
+ * heapspare_find() - the same; if there is none at hand, the lowest in the tree.
+ *
+ * Return: its address, or NULL: the heap must grow, or there is none.
+ */
+void *heapspare_find(struct pageheap *heap);
 
 #endif

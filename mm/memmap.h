@@ -81,10 +81,12 @@ struct memmap {
  * @align: a power of two
  * @keep_floor: an ordinary request: reserves are not for it, see pressure.h
  * @boot_only: not in memory that arrived at run time
+ * @whole_words: of single frames: full words of 64 rather than the lowest, and all
+ *	of the last word
  */
 struct run_wanted {
 	uint64_t n, align, lo, hi;
-	bool keep_floor, boot_only;
+	bool keep_floor, boot_only, whole_words;
 };
 
 /** main_map - the machine's. */

@@ -129,7 +129,7 @@ static void *try_places(struct run_wanted *want, gfp_t gfp, bool *zero)
 		pagecache_show(cache);
 		addr = pagecache_alloc(cache, want->n, want->align);
 		if (!addr && want->n == CHUNK_FRAMES && want->align <= CHUNK_FRAMES && cache->heap)
-			addr = heapspare_take(cache->heap);
+			addr = heapspare_find(cache->heap);
 		pagecache_leave(cache);
 		if (addr)
 			return addr;
@@ -339,8 +339,13 @@ static never_inline void *alloc_order_slow(gfp_t gfp, unsigned order)
 static never_inline void *alloc_chunk_slow(gfp_t gfp)
 {
 	struct pagecache *cache = pagecache_enter();
-	void *addr = cache->heap ? heapspare_take(cache->heap) : NULL;
+	void *addr = NULL;
 
+	if (likely(cache->heap)) {
+		addr = heapspare_take(cache->heap);
+		if (unlikely(!addr))
+			addr = heapspare_find(cache->heap);
+	}
 	pagecache_leave(cache);
 	if (unlikely(!addr))
 		return alloc_order_slow(gfp, CHUNK_ORDER);
@@ -449,23 +454,31 @@ void free_pages(void *addr, unsigned order)
 
 /* ---- Many frames ---- */
 
-static size_t alloc_some(size_t n, void **pages, gfp_t gfp)
+/* One of them, the long way. */
+static never_inline size_t alloc_one_of_many(void **pages, gfp_t gfp)
 {
 	struct run_wanted want = ordinary(1, 1, gfp);
-	size_t got = 0;
 	bool zero = false;
 
-	if (may_use_cache(&want, gfp)) {
-		struct pagecache *cache = pagecache_enter();
+	pages[0] = find_run(&want, gfp, &zero);
+	if (pages[0] && gfp & __GFP_ZERO && !zero)
+		memset(pages[0], 0, FRAME_SIZE);
+	return !!pages[0];
+}
 
-		got = pagecache_alloc_bulk(cache, n, pages);
-		pagecache_leave(cache);
-	}
-	if (!got) {
-		pages[0] = find_run(&want, gfp, &zero);
-		got = !!pages[0];
-	}
-	for (size_t i = 0; gfp & __GFP_ZERO && !zero && i < got; i++)
+static size_t alloc_some(size_t n, void **pages, gfp_t gfp)
+{
+	struct pagecache *cache;
+	size_t got;
+
+	if (unlikely(gfp & (PAGE_GFP_SLOW & ~__GFP_ZERO)) || unlikely(gfp_has_node(gfp)))
+		return alloc_one_of_many(pages, gfp);
+	cache = pagecache_enter();
+	got = cache->heap ? pagecache_alloc_bulk(cache, n, pages) : 0;
+	pagecache_leave(cache);
+	if (unlikely(!got))
+		return alloc_one_of_many(pages, gfp);
+	for (size_t i = 0; gfp & __GFP_ZERO && i < got; i++)
 		memset(pages[i], 0, FRAME_SIZE);
 	return got;
 }
@@ -488,19 +501,15 @@ size_t page_alloc_bulk(size_t n, void **pages, gfp_t gfp)
 
 void page_free_bulk(size_t n, void **pages)
 {
-	size_t done = 0;
+	for (size_t done = 0, count; done < n; done += count) {
+		struct pagecache *cache = pagecache_enter();
+		uint64_t failed = 1;
 
-	while (done < n) {
-		size_t freed = 0;
-
-		if (pages[done]) {
-			struct pagecache *cache = pagecache_enter();
-
-			freed = pagecache_free_bulk(cache, n - done, pages + done);
-			pagecache_leave(cache);
-			if (!freed)
-				free_run(pages[done], 1, FRAME_SIZE, __builtin_return_address(0));
-		}
-		done += MAX(freed, 1UL);
+		count = pagecache_free_bulk(cache, n - done, pages + done, &failed);
+		pagecache_leave(cache);
+		for (; unlikely(failed); failed &= failed - 1)
+			free_run(pages[done + ctz64(failed)], 1, FRAME_SIZE,
+				 __builtin_return_address(0));
+		count = MAX(count, 1UL);
 	}
 }

@@ -8,9 +8,6 @@
 #include "mm/log.h"
 #include "mm/pagecache.h"
 
-/* Given back in one hold of the heap's lock: each may mean another summary. */
-#define BULK_WORDS HEAP_TOUCHED
-
 /* Where there is nothing yet: all of its frames are held, so that no check passes. */
 static struct frame_word nothing = { ~0ULL, ~0ULL };
 
@@ -49,10 +46,11 @@ void pagecache_init(struct pagecache *cache, struct pageheap *heap, unsigned num
 	forget_places(cache);
 }
 
-void pagecache_set_room(struct pagecache *cache, unsigned frames, unsigned run, unsigned chunks)
+void pagecache_set_room(struct pagecache *cache, unsigned frames, unsigned words, unsigned chunks)
 {
 	atomic_store_relaxed(&cache->limit, cache->bottom + MIN(frames, cache->nslots));
-	atomic_store_relaxed(&cache->run_limit, run);
+	atomic_store_relaxed(&cache->run_limit, words < 64 ? 0 : 64);
+	atomic_store_relaxed(&cache->word_limit, words < 64 ? 0 : words - 64);
 	atomic_store_relaxed(&cache->chunk_limit, MIN(chunks, PAGECACHE_CHUNKS));
 }
 
@@ -60,6 +58,7 @@ uint64_t pagecache_held(const struct pagecache *cache)
 {
 	return (uint64_t)(atomic_load_relaxed(&cache->top) - cache->bottom) +
 	       popcount64(atomic_load_relaxed(&cache->run.frames)) +
+	       atomic_load_relaxed(&cache->word_frames) +
 	       (uint64_t)atomic_load_relaxed(&cache->nchunks) * CHUNK_FRAMES;
 }
 
@@ -102,22 +101,22 @@ static void fill_slots(struct pagecache *cache, const struct held_word *words, u
 }
 
 /* Up to n frames held for us, from the highest window that has any. */
-static unsigned hold_in_windows(struct pagecache *cache, uint64_t n, bool boot_only,
-				struct held_word *words, unsigned nwords)
+static unsigned hold_in_windows(struct pagecache *cache, const struct run_wanted *wanted,
+				bool boot_only, struct held_word words[CHUNK_WORDS])
 {
 	for (unsigned w = MEM_WINDOWS; w-- > WINDOW_DMA32;) {
 		struct run_wanted want = {
-			.n = n,
+			.n = wanted->n,
 			.align = 1,
 			.lo = window_start(w),
 			.hi = window_end(w),
 			.keep_floor = true,
 			.boot_only = boot_only,
+			.whole_words = wanted->whole_words,
 		};
 		unsigned got = pageheap_is_dry(cache->heap, w)
 				       ? 0
-				       : pageheap_hold(cache->heap, &cache->home, &want, words,
-						       nwords);
+				       : pageheap_hold(cache->heap, &cache->home, &want, words);
 
 		if (got)
 			return got;
@@ -125,15 +124,16 @@ static unsigned hold_in_windows(struct pagecache *cache, uint64_t n, bool boot_o
 	return 0;
 }
 
-/* Memory that arrived at run time comes last, whichever window it is in. */
-static unsigned hold_frames(struct pagecache *cache, uint64_t n, struct held_word *words,
-			    unsigned nwords)
+unsigned pagecache_hold(struct pagecache *cache, uint64_t n, bool whole_words,
+			struct held_word words[CHUNK_WORDS])
 {
 	const struct pageheap *heap = cache->heap;
 	bool boot_only = atomic_load_relaxed(&heap->map->arrived[heap->node]);
-	unsigned got = hold_in_windows(cache, n, boot_only, words, nwords);
+	struct run_wanted want = { .n = n, .whole_words = whole_words };
+	unsigned got = hold_in_windows(cache, &want, boot_only, words);
 
-	return got || !boot_only ? got : hold_in_windows(cache, n, false, words, nwords);
+	/* Memory that arrived at run time comes last, whichever window it is in. */
+	return got || !boot_only ? got : hold_in_windows(cache, &want, false, words);
 }
 
 static void *alloc_frame(struct pagecache *cache)
@@ -145,7 +145,7 @@ static void *alloc_frame(struct pagecache *cache)
 		return pagecache_take_top(cache);
 	if (atomic_load_relaxed(&cache->limit) == cache->bottom)
 		return NULL;
-	n = hold_frames(cache, batch_of(cache), words, ARRAY_SIZE(words));
+	n = pagecache_hold(cache, batch_of(cache), false, words);
 	if (!n)
 		return NULL;
 	fill_slots(cache, words, n);
@@ -181,8 +181,8 @@ static bool first_starts_run(const struct pagecache *cache, const struct frame_w
 	return pageheap_starts_run(cache->heap, pfn);
 }
 
-static bool is_first_single(const struct pagecache *cache, const struct frame_word *word,
-			    const void *addr)
+bool pagecache_is_first(const struct pagecache *cache, const struct frame_word *word,
+			const void *addr)
 {
 	return atomic_load_relaxed(&word->end) & 1 &&
 	       first_starts_run(cache, word, virt_to_phys(addr) >> FRAME_SHIFT);
@@ -201,14 +201,14 @@ bool pagecache_free_frame(struct pagecache *cache, void *addr)
 
 		if (top >= limit && (limit == cache->bottom || !spill(cache)))
 			return false;
-		if (!pagecache_find(cache, frame))
+		if (!pagecache_find_word(cache, frame))
 			return false;
 		top = cache->top;
 		*top = (struct held_frame){ addr, cache->last_word };
 	}
 	if (frame % 64)
 		return pagecache_put_frame(cache, top, frame);
-	if (!is_first_single(cache, top->word, addr) || !word_claim(top->word, 0))
+	if (!pagecache_is_first(cache, top->word, addr) || !word_claim(top->word, 0))
 		return false;
 	atomic_store_relaxed(&cache->top, top + 1);
 	cpu_local_add(&cache->frees, 1);
@@ -356,175 +356,23 @@ bool pagecache_free(struct pagecache *cache, void *addr, uint64_t n)
 	return n == CHUNK_FRAMES && free_chunk(cache, addr);
 }
 
-/* ---- Many at once ---- */
-
-/* Held frames of a word are handed out. */
-static void hand_out(const struct held_word *held, void **pages)
-{
-	char *addr = held->addr;
-
-	atomic_and(&held->word->free, ~held->frames);
-	if (held->frames == ~0ULL) {
-		for (unsigned i = 0; i < 64; i++)
-			pages[i] = addr + i * FRAME_SIZE;
-		return;
-	}
-	for (uint64_t frames = held->frames; frames; frames &= frames - 1)
-		*pages++ = addr + ((uint64_t)__builtin_ctzll(frames) << FRAME_SHIFT);
-}
-
-static size_t pop_many(struct pagecache *cache, size_t n, void **pages)
-{
-	size_t have = (size_t)(cache->top - cache->bottom);
-
-	n = MIN(n, have);
-	for (size_t i = 0; i < n; i++)
-		pages[i] = pagecache_take_top(cache);
-	return n;
-}
-
-/* Whole words on their way from the heap to the caller. */
-static size_t pass_words(struct pagecache *cache, size_t n, void **pages)
-{
-	struct held_word words[CHUNK_WORDS];
-	unsigned nwords = hold_frames(cache, n, words, ARRAY_SIZE(words));
-	size_t done = 0;
-
-	for (unsigned i = 0; i < nwords; i++) {
-		hand_out(&words[i], pages + done);
-		done += popcount64(words[i].frames);
-	}
-	return done;
-}
-
-static size_t take_from_run(struct pagecache *cache, size_t n, void **pages)
-{
-	struct held_word part = cache->run;
-
-	if (n < 64)
-		part.frames = lowest_bits(part.frames, n);
-	atomic_store_relaxed(&cache->run.frames, cache->run.frames & ~part.frames);
-	hand_out(&part, pages);
-	return popcount64(part.frames);
-}
-
-size_t pagecache_alloc_bulk(struct pagecache *cache, size_t n, void **pages)
-{
-	size_t done = 0;
-
-	if (cache->run.frames)
-		done = take_from_run(cache, n, pages);
-	else if (n > 64 || cache->top == cache->bottom)
-		done = pass_words(cache, n, pages);
-	cpu_local_add(&cache->allocs, done);
-	return done ? done : pop_many(cache, n, pages);
-}
-
-/* The frames at the start of an array that lie in one word, as a mask; a frame twice ends it. */
-static size_t same_word(void **pages, size_t n, uint64_t *frames)
-{
-	uintptr_t key = pagecache_frame(pages[0]) >> 6;
-	size_t i = 0;
-
-	*frames = 0;
-	for (; i < n; i++) {
-		uintptr_t frame = pagecache_frame(pages[i]);
-		uint64_t bit = 1ULL << frame % 64;
-
-		if (frame >> 6 != key || *frames & bit)
-			break;
-		*frames |= bit;
-	}
-	return i;
-}
-
-/* Claimed frames of one word find a place; false: they are to go to the heap. */
-static bool keep_frames(struct pagecache *cache, const struct held_word *held)
-{
-	struct held_frame *top = cache->top;
-	unsigned n;
-
-	if (held->addr == cache->run.addr || !cache->run.frames) {
-		cache->run.word = held->word;
-		cache->run.addr = held->addr;
-		atomic_store_relaxed(&cache->run.frames, cache->run.frames | held->frames);
-		return true;
-	}
-	n = popcount64(held->frames);
-	if (top + n > atomic_load_relaxed(&cache->limit))
-		return false;
-	for (uint64_t frames = held->frames; frames; frames &= frames - 1)
-		*top++ = (struct held_frame){
-			.addr = (char *)held->addr +
-				((uint64_t)__builtin_ctzll(frames) << FRAME_SHIFT),
-			.word = held->word,
-		};
-	atomic_store_relaxed(&cache->top, top);
-	cpu_local_add(&cache->taken, n);
-	return true;
-}
-
-/* Free the frames of one word together; false: they must be looked at one by one. */
-static bool claim_word(struct pagecache *cache, void *addr, struct held_word *held)
-{
-	uint64_t pfn = virt_to_phys(addr) >> FRAME_SHIFT;
-	uint64_t sure = held->frames & ~1ULL, free;
-	struct frame_word *word;
-
-	if (!pagecache_find(cache, pagecache_frame(addr)))
-		return false;
-	word = cache->last_word;
-	if ((word_singles(word) & sure) != sure ||
-	    (held->frames & 1 &&
-	     !is_first_single(cache, word, (char *)addr - (pfn % 64 << FRAME_SHIFT))))
-		return false;
-	held->word = word;
-	held->addr = (char *)addr - (pfn % 64 << FRAME_SHIFT);
-	free = atomic_load_relaxed(&word->free);
-	do
-		if (free & held->frames)
-			return false;
-	while (!atomic_cas(&word->free, &free, free | held->frames));
-	return true;
-}
-
-size_t pagecache_free_bulk(struct pagecache *cache, size_t n, void **pages)
-{
-	struct held_word words[BULK_WORDS];
-	unsigned nwords = 0;
-	size_t done = 0, same;
-
-	/* An NMI might have no place for what it has claimed. */
-	if (!atomic_load_relaxed(&cache->run_limit))
-		return 0;
-	for (; done < n && nwords < BULK_WORDS; done += same) {
-		struct held_word *held = &words[nwords];
-
-		same = same_word(pages + done, n - done, &held->frames);
-		if (!claim_word(cache, pages[done], held))
-			break;
-		if (!keep_frames(cache, held))
-			nwords++;
-	}
-	if (nwords)
-		pageheap_unhold_words(cache->heap, words, nwords);
-	cpu_local_add(&cache->other_frees, done);
-	return done;
-}
-
 /* ---- Emptying and checking ---- */
 
 void pagecache_take_all(struct pagecache *cache, struct pagecache_haul *haul)
 {
 	haul->heap = cache->heap;
 	haul->nframes = (unsigned)(cache->top - cache->bottom);
+	haul->nwords = cache->nwords;
 	haul->nchunks = cache->nchunks;
 	haul->run = cache->run;
+	memcpy(haul->words, cache->words, haul->nwords * sizeof(haul->words[0]));
 	memcpy(haul->frame, cache->bottom, haul->nframes * sizeof(haul->frame[0]));
 	memcpy(haul->chunk, cache->chunk, haul->nchunks * sizeof(haul->chunk[0]));
 	cpu_local_add(&cache->returned, haul->nframes);
 	atomic_store_relaxed(&cache->top, cache->bottom);
 	atomic_store_relaxed(&cache->run.frames, 0);
+	atomic_store_relaxed(&cache->word_frames, 0);
+	cache->nwords = 0;
 	atomic_store_relaxed(&cache->nchunks, 0);
 	forget_places(cache);
 }
@@ -535,6 +383,9 @@ void pagecache_give_back(const struct pagecache_haul *haul)
 		pageheap_unhold(haul->heap, haul->frame, haul->nframes);
 	if (haul->run.frames)
 		pageheap_unhold_words(haul->heap, &haul->run, 1);
+	for (unsigned i = 0; i < haul->nwords; i += HEAP_TOUCHED)
+		pageheap_unhold_words(haul->heap, &haul->words[i],
+				      MIN(haul->nwords - i, HEAP_TOUCHED));
 	for (unsigned i = 0; i < haul->nchunks; i++)
 		pageheap_free_chunk(haul->heap, haul->chunk[i].chunk,
 				    virt_to_phys(haul->chunk[i].addr) >> FRAME_SHIFT);
@@ -550,6 +401,7 @@ void pagecache_add_sums(const struct pagecache *cache, const struct pageheap *he
 		return;
 	sums->frames += pagecache_held(cache);
 	sums->frees += frees + atomic_load_relaxed(&cache->other_frees);
+	sums->retries += atomic_load_relaxed(&cache->retries);
 	/* What came into the slots and is no longer there was allocated. */
 	sums->allocs += frees + atomic_load_relaxed(&cache->taken) -
 			atomic_load_relaxed(&cache->returned) - in_slots +
@@ -563,11 +415,16 @@ static bool all_held(const struct frame_word *word, uint64_t frames)
 
 unsigned pagecache_check(const struct pagecache *cache)
 {
-	unsigned bad = 0;
+	unsigned bad = 0, in_words = 0;
 
 	for (const struct held_frame *f = cache->bottom; f < cache->top; f++)
 		bad += !all_held(f->word, 1ULL << pagecache_frame(f->addr) % 64);
 	bad += !all_held(cache->run.word, cache->run.frames);
+	for (unsigned i = 0; i < cache->nwords; i++) {
+		bad += !all_held(cache->words[i].word, cache->words[i].frames);
+		in_words += popcount64(cache->words[i].frames);
+	}
+	bad += in_words != cache->word_frames;
 	for (unsigned i = 0; i < cache->nchunks; i++)
 		bad += cache->chunk[i].chunk->whole != CHUNK_WHOLE_CACHED;
 	if (bad)

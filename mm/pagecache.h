@@ -8,11 +8,12 @@
  *	 order 0     slots  [ frame, frame, frame │ ·  ·  · ]     last in, first out
  *	                                          top
  *	 2..32       run    one word of 64 frames, the free ones as a mask
+ *	 in bulk     words  [ word, word, word ]  more of them
  *	 512         chunks [ chunk, chunk ]
  *	                        │  batches, one hold of the heap's lock each
  *	                    page heap of the nearest node
  *
- * A frame in slots or run is held: its bits (1,1) tell everybody that it is free,
+ * A frame in slots, run or words is held: its bits (1,1) tell everybody that it is free,
  * and the page heap's search does not see it. To hand it out its free bit is
  * cleared, to take it back the bit is set; both by one locked instruction, since
  * other CPUs change other bits of the word. Whoever sets the bit first has freed
@@ -49,6 +50,7 @@
 
 #define PAGECACHE_ORDER_MAX 5 /* longer runs but whole chunks are the heap's */
 #define PAGECACHE_RUN_MAX (1U << PAGECACHE_ORDER_MAX)
+#define PAGECACHE_WORDS 8
 #define PAGECACHE_CHUNKS 4 /* one more slot is always empty */
 #define PAGECACHE_SLOTS 255 /* of the largest cache; with one more they fill a frame */
 #define PAGECACHE_PLACES 8
@@ -72,12 +74,14 @@ struct chunk_place {
  * @place: chunks freed into, each where its key says
  * @frees: single frames that were freed into slots
  * @run: a word; its @frames are in the cache
+ * @words, @nwords: others, and how many; @word_frames: frames of theirs
  * @chunk, @nchunks: whole chunks
- * @run_limit, @chunk_limit: how many frames and chunks there may be
+ * @run_limit, @word_limit, @chunk_limit: how many frames, and chunks, there may be
  * @nslots: how many slots there are, but for one more that ends them
  * @taken, @returned: single frames that came into slots or left them otherwise
  *	than by the calls counted in @frees and by allocations
  * @allocs, @other_frees: calls for runs and chunks, and frames in bulk
+ * @retries: another CPU changed a word between a look at it and the change
  * @heap, @index, @node: where its frames come from
  * @home: the chunk of it where refills start
  */
@@ -89,11 +93,13 @@ struct pagecache {
 	uint64_t frees;
 	struct chunk_place place[PAGECACHE_PLACES];
 	struct held_word run;
+	struct held_word words[PAGECACHE_WORDS];
+	unsigned nwords, word_frames, word_limit;
 	struct held_frame *bottom;
 	struct whole_chunk chunk[PAGECACHE_CHUNKS + 1];
 	unsigned nchunks, chunk_limit, run_limit, nslots;
 	uint64_t taken, returned;
-	uint64_t allocs, other_frees;
+	uint64_t allocs, other_frees, retries;
 	struct pageheap *heap;
 	const struct arena_index *index;
 	unsigned node;
@@ -103,8 +109,9 @@ struct pagecache {
 /** struct pagecache_haul - all that was in a cache. */
 struct pagecache_haul {
 	struct pageheap *heap;
-	unsigned nframes, nchunks;
+	unsigned nframes, nwords, nchunks;
 	struct held_word run;
+	struct held_word words[PAGECACHE_WORDS];
 	struct held_frame frame[PAGECACHE_SLOTS];
 	struct whole_chunk chunk[PAGECACHE_CHUNKS];
 };
@@ -190,7 +197,7 @@ static inline struct chunk *pagecache_chunk_of(struct pagecache *cache, uintptr_
 }
 
 /* Make last_word that of a frame; false if the frame is not for this cache. */
-static inline bool pagecache_find(struct pagecache *cache, uintptr_t frame)
+static inline bool pagecache_find_word(struct pagecache *cache, uintptr_t frame)
 {
 	struct chunk *chunk;
 
@@ -290,6 +297,18 @@ static inline void *pagecache_take_order(struct pagecache *cache, unsigned order
 	return pagecache_take_run(cache, bit, o->field << bit);
 }
 
+/* Used frames of a word that was read as @free become free; false if one is already. */
+static inline bool pagecache_claim(struct pagecache *cache, struct frame_word *word, uint64_t free,
+				   uint64_t frames)
+{
+	while (likely(!(free & frames))) {
+		if (likely(atomic_cas(&word->free, &free, free | frames)))
+			return true;
+		cpu_local_add(&cache->retries, 1);
+	}
+	return false;
+}
+
 /* Used frames of the run word become held; false if another CPU has freed the run meanwhile. */
 static inline bool pagecache_claim_run(struct pagecache *cache, uint64_t run)
 {
@@ -297,10 +316,8 @@ static inline bool pagecache_claim_run(struct pagecache *cache, uint64_t run)
 	uint64_t free = atomic_load_relaxed(&word->free);
 
 	atomic_or(&word->end, run);
-	do
-		if (unlikely(free & run))
-			return false;
-	while (unlikely(!atomic_cas(&word->free, &free, free | run)));
+	if (unlikely(!pagecache_claim(cache, word, free, run)))
+		return false;
 	atomic_store_relaxed(&cache->run.frames, cache->run.frames | run);
 	cpu_local_add(&cache->other_frees, 1);
 	return true;
@@ -410,8 +427,12 @@ static inline bool pagecache_put_chunk(struct pagecache *cache, void *addr, stru
 void pagecache_init(struct pagecache *cache, struct pageheap *heap, unsigned number,
 		    struct held_frame *slots, unsigned nslots);
 
-/** pagecache_set_room() - how many frames, frames of a run word, and chunks there may be. */
-void pagecache_set_room(struct pagecache *cache, unsigned frames, unsigned run, unsigned chunks);
+/**
+ * pagecache_set_room() - how many single frames, frames in words, and chunks there may be.
+ *
+ * Below 64 frames in words there are none; the first 64 are the run word's.
+ */
+void pagecache_set_room(struct pagecache *cache, unsigned frames, unsigned words, unsigned chunks);
 
 /**
  * pagecache_alloc() - a run out of the cache, refilled from its heap if need be.
@@ -434,13 +455,35 @@ bool pagecache_free_frame(struct pagecache *cache, void *addr);
  */
 size_t pagecache_alloc_bulk(struct pagecache *cache, size_t n, void **pages);
 
+/** PAGECACHE_BULK - at most so many are looked at in one call. */
+#define PAGECACHE_BULK 64
+
 /**
  * pagecache_free_bulk() - single frames back. By the cache's owner, pinned.
+ * @failed: gets a bit for each that is not for here: nothing has changed for it
  *
- * Bounded work: call again. Return: how many were freed, from the start; 0: the
- * first is not one for here.
+ * Bounded work: call again. Return: how many were looked at, from the start; those
+ * that did not fail are free. 0: the cache has no room for any.
  */
-size_t pagecache_free_bulk(struct pagecache *cache, size_t n, void **pages);
+size_t pagecache_free_bulk(struct pagecache *cache, size_t n, void **pages, uint64_t *failed);
+
+/*
+ * For pagebulk.c.
+ */
+
+/**
+ * pagecache_hold() - frames of the heap, held for the cache, from the highest window that has any.
+ * @n: up to so many
+ * @whole_words: all free frames of the last word, even if these are more
+ *
+ * Return: how many of @words were filled.
+ */
+unsigned pagecache_hold(struct pagecache *cache, uint64_t n, bool whole_words,
+			struct held_word words[CHUNK_WORDS]);
+
+/** pagecache_is_first() - is a word's first frame, at @addr, a run of its own? */
+bool pagecache_is_first(const struct pagecache *cache, const struct frame_word *word,
+			const void *addr);
 
 /** pagecache_take_all() - empty a cache. By its owner, pinned; never waits. */
 void pagecache_take_all(struct pagecache *cache, struct pagecache_haul *haul);
@@ -454,9 +497,9 @@ unsigned pagecache_check(const struct pagecache *cache);
 /** pagecache_held() - frames in the cache; of another's a hint. */
 uint64_t pagecache_held(const struct pagecache *cache);
 
-/** struct pagecache_sums - what caches of a heap hold, and calls that they served. */
+/** struct pagecache_sums - what caches of a heap hold, calls that they served, failed CAS. */
 struct pagecache_sums {
-	uint64_t frames, allocs, frees;
+	uint64_t frames, allocs, frees, retries;
 };
 
 /** pagecache_add_sums() - add those of a cache if it is one of @heap. */

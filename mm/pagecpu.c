@@ -5,8 +5,8 @@
  * Room. All caches together hold at most 1/128 of RAM (retention.h). The CPUs share
  * that evenly; when one more comes, the others' room shrinks, which each of them sees
  * at its next free. Of a CPU's share, tasks get a quarter for single frames,
- * interrupts an eighth and NMIs a sixteenth, up to what they can use; a run word
- * and whole chunks come out of the rest.
+ * interrupts an eighth and NMIs a sixteenth, up to what they can use; words and
+ * whole chunks come out of the rest.
  *
  * Hiding. While failures are injected every floor is PAGECACHE_HIDDEN. Who then
  * goes the long way puts the floor of his cache back if nothing is armed any more:
@@ -25,6 +25,7 @@
 #include "mm/retention.h"
 
 #define IRQ_SLOTS 64
+#define BULK_FRAMES 128 /* in words, beside the run word */
 #define NMI_SLOTS 16
 
 /* What a CPU has, in two frames; one slot more than there is room for ends each cache. */
@@ -87,15 +88,17 @@ static void share_room(void)
 	unsigned task = (unsigned)MIN(share / 4, PAGECACHE_SLOTS);
 	unsigned irq = (unsigned)MIN(share / 8, IRQ_SLOTS);
 	unsigned nmi = (unsigned)MIN(share / 16, NMI_SLOTS);
-	unsigned task_run = share / 4 >= 64 ? 64 : 0, irq_run = share / 8 >= 64 ? 64 : 0;
-	uint64_t rest = share - task - irq - nmi - task_run - irq_run;
-	unsigned chunks = (unsigned)MIN(rest / CHUNK_FRAMES, PAGECACHE_CHUNKS);
+	unsigned task_words = share / 4 >= 64 ? 64 : 0, irq_words = share / 8 >= 64 ? 64 : 0;
+	uint64_t rest = share - task - irq - nmi - task_words - irq_words;
+	unsigned more_words = (unsigned)MIN(rest, BULK_FRAMES);
+	unsigned chunks = (unsigned)MIN((rest - more_words) / CHUNK_FRAMES, PAGECACHE_CHUNKS);
 
 	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++) {
 		if (!cache_of[cpu][MM_TASK])
 			continue;
-		pagecache_set_room(cache_of[cpu][MM_TASK], task, task_run, chunks);
-		pagecache_set_room(cache_of[cpu][MM_IRQ], irq, irq_run, 0);
+		pagecache_set_room(cache_of[cpu][MM_TASK], task, task_words + more_words,
+				   chunks);
+		pagecache_set_room(cache_of[cpu][MM_IRQ], irq, irq_words, 0);
 		pagecache_set_room(cache_of[cpu][MM_NMI], nmi, 0, 0);
 	}
 }

@@ -53,11 +53,23 @@ void pageheap_init(struct pageheap *heap, struct memmap *map, unsigned node)
 
 /* All below here: heap->lock is held. */
 
+/* Chunks are often neighbours: what is above a leaf follows once for all of it. */
 static void update_touched(struct pageheap *heap)
 {
-	for (unsigned i = 0; i < heap->ntouched; i++)
-		sumtree_update(heap->touched[i]->leaf, heap->touched_nr[i],
-			       chunk_sum(heap->touched[i]));
+	struct sumnode *changed = NULL;
+
+	for (unsigned i = 0; i < heap->ntouched; i++) {
+		struct sumnode *leaf = heap->touched[i]->leaf;
+
+		if (!sumtree_put(leaf, heap->touched_nr[i], chunk_sum(heap->touched[i])) ||
+		    leaf == changed)
+			continue;
+		if (changed)
+			sumtree_carry_up(changed);
+		changed = leaf;
+	}
+	if (changed)
+		sumtree_carry_up(changed);
 	heap->ntouched = 0;
 }
 

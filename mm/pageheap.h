@@ -31,7 +31,7 @@
 
 #define PFN_NONE (~0ULL)
 #define HEAP_TOUCHED 4
-#define HEAP_SPARES 8
+#define HEAP_SPARES 4 /* all of them are settled in one hold of the lock */
 
 /** enum mem_window - address ranges that are kept for those who need them. */
 enum mem_window { WINDOW_DMA, WINDOW_DMA32, WINDOW_HIGH, MEM_WINDOWS };

@@ -162,22 +162,39 @@ void hold_leave_home(struct hold_home *home)
 	home->chunk = NULL;
 }
 
-/* Free frames of a chunk from @pfn on, the lowest words first. Return: how many words. */
-static unsigned hold_words(struct pageheap *heap, uint64_t pfn, uint64_t left,
-			   struct held_word *words, unsigned nwords)
+/* All free frames of full words of a chunk, as long as fewer are not enough. */
+static unsigned hold_full_words(struct pageheap *heap, struct chunk *chunk, uint64_t pfn,
+				uint64_t n, struct held_word *words)
+{
+	uint64_t end = round_down(pfn, CHUNK_FRAMES) + CHUNK_FRAMES;
+	unsigned full = 0;
+
+	for (pfn = round_down(pfn, 64); pfn < end && full * 64 < n; pfn += 64)
+		if (word_free(&chunk->word[pfn % CHUNK_FRAMES / 64]) == ~0ULL)
+			hold_word(heap, chunk, pfn, ~0ULL, &words[full++]);
+	return full;
+}
+
+/*
+ * Free frames of a chunk from @pfn on, the lowest words first, or (@whole) full ones
+ * first and no word by halves. There is room for all. Return: how many words.
+ */
+static unsigned hold_words(struct pageheap *heap, uint64_t pfn, uint64_t want, bool whole,
+			   struct held_word *words)
 {
 	struct chunk *chunk = chunk_find(&heap->map->index, pfn << FRAME_SHIFT);
 	uint64_t start = round_down(pfn, CHUNK_FRAMES), end = start + CHUNK_FRAMES;
-	unsigned n = 0;
+	unsigned n = whole ? hold_full_words(heap, chunk, pfn, want, words) : 0;
+	uint64_t left = want - MIN(want, n * 64);
 
-	for (pfn = round_down(pfn, 64); pfn < end && left && n < nwords; pfn += 64) {
+	for (pfn = round_down(pfn, 64); pfn < end && left; pfn += 64) {
 		uint64_t frames = word_free(&chunk->word[pfn % CHUNK_FRAMES / 64]);
 
 		if (!frames)
 			continue;
-		frames = left < 64 ? lowest_bits(frames, left) : frames;
+		frames = left < 64 && !whole ? lowest_bits(frames, left) : frames;
 		hold_word(heap, chunk, pfn, frames, &words[n++]);
-		left -= popcount64(frames);
+		left -= MIN(left, popcount64(frames));
 	}
 	pageheap_touch(heap, chunk, start);
 	return n;
@@ -185,7 +202,7 @@ static unsigned hold_words(struct pageheap *heap, uint64_t pfn, uint64_t left,
 
 /* Frames out of one chunk: so a hold of the lock is bounded, however scattered they are. */
 static unsigned try_hold(struct pageheap *heap, struct hold_home *home, bool share,
-			 const struct run_wanted *want, struct held_word *words, unsigned nwords)
+			 const struct run_wanted *want, struct held_word words[CHUNK_WORDS])
 {
 	struct run_wanted any = {
 		.n = 1,
@@ -194,6 +211,7 @@ static unsigned try_hold(struct pageheap *heap, struct hold_home *home, bool sha
 		.hi = want->hi,
 		.boot_only = want->boot_only,
 	};
+	struct run_wanted more = *want;
 	uint64_t n, pfn;
 	unsigned long flags;
 	unsigned got = 0;
@@ -202,20 +220,22 @@ static unsigned try_hold(struct pageheap *heap, struct hold_home *home, bool sha
 		return 0;
 	n = frames_to_have(heap, want);
 	pfn = n ? search_from_home(heap, home, &any, share) : PFN_NONE;
+	more.n = n + 63;
 	if (pfn != PFN_NONE)
-		got = hold_words(heap, pfn, n, words, nwords);
+		got = hold_words(heap, pfn, n,
+				 want->whole_words && frames_to_have(heap, &more) == more.n, words);
 	spin_unlock_irqrestore(&heap->lock, flags);
 	return got;
 }
 
 unsigned pageheap_hold(struct pageheap *heap, struct hold_home *home, const struct run_wanted *want,
-		       struct held_word *words, unsigned nwords)
+		       struct held_word words[CHUNK_WORDS])
 {
-	unsigned n = try_hold(heap, home, false, want, words, nwords);
+	unsigned n = try_hold(heap, home, false, want, words);
 
 	while (!n && pageheap_grow(heap, want))
-		n = try_hold(heap, home, false, want, words, nwords);
-	return n ? n : try_hold(heap, home, true, want, words, nwords);
+		n = try_hold(heap, home, false, want, words);
+	return n ? n : try_hold(heap, home, true, want, words);
 }
 
 /* Return: the run's place, or PFN_NONE; *word is filled if it lies in one. */

@@ -44,13 +44,12 @@ void hold_leave_home(struct hold_home *home);
 /**
  * pageheap_hold() - single free frames, at home, else the lowest first.
  * @want: n frames of one window; fewer are given if a chunk has no more
- * @words: gets them, in ascending order
- * @nwords: its length
+ * @words: gets them; in ascending order but for want->whole_words
  *
  * Contexts as pageheap_alloc(). Return: how many of @words were filled.
  */
 unsigned pageheap_hold(struct pageheap *heap, struct hold_home *home,
-		       const struct run_wanted *want, struct held_word *words, unsigned nwords);
+		       const struct run_wanted *want, struct held_word words[CHUNK_WORDS]);
 
 /**
  * pageheap_hold_run() - all free frames of a word that has the wanted run in it.

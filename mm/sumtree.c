@@ -143,18 +143,25 @@ struct sumnode *sumtree_leaf(struct sumtree *tree, uint64_t chunk_nr, struct met
 	return node;
 }
 
-void sumtree_update(struct sumnode *leaf, uint64_t chunk_nr, uint64_t sum)
+bool sumtree_put(struct sumnode *leaf, uint64_t chunk_nr, uint64_t sum)
 {
-	struct sumnode *node = leaf;
-	unsigned slot = child_of(chunk_nr, 0);
+	uint64_t *at = &leaf->sum[child_of(chunk_nr, 0)];
+	bool differs = *at != sum;
 
-	for (unsigned level = 0; node->sum[slot] != sum; level++) {
-		node->sum[slot] = sum;
-		if (!node->parent)
-			return;
-		sum = sum_merge(node->sum, child_frames(level));
-		slot = node->slot;
-		node = node->parent;
+	*at = sum;
+	return differs;
+}
+
+void sumtree_carry_up(const struct sumnode *leaf)
+{
+	const struct sumnode *node = leaf;
+
+	for (unsigned level = 0; node->parent; level++, node = node->parent) {
+		uint64_t sum = sum_merge(node->sum, child_frames(level));
+
+		if (node->parent->sum[node->slot] == sum)
+			break;
+		node->parent->sum[node->slot] = sum;
 	}
 }
 

@@ -95,8 +95,23 @@ uint64_t sum_merge(const uint64_t sum[SUM_FANOUT], uint64_t frames);
  */
 struct sumnode *sumtree_leaf(struct sumtree *tree, uint64_t chunk_nr, struct meta_pool *pool);
 
+/**
+ * sumtree_put() - a chunk's summary; what is above the leaf is left as it was.
+ *
+ * Return: does it differ from before? Then sumtree_carry_up() is to follow, once for
+ * all chunks of a leaf that have changed.
+ */
+bool sumtree_put(struct sumnode *leaf, uint64_t chunk_nr, uint64_t sum);
+
+/** sumtree_carry_up() - make what is above a leaf right again. */
+void sumtree_carry_up(const struct sumnode *leaf);
+
 /** sumtree_update() - a chunk's bits have changed. */
-void sumtree_update(struct sumnode *leaf, uint64_t chunk_nr, uint64_t sum);
+static inline void sumtree_update(struct sumnode *leaf, uint64_t chunk_nr, uint64_t sum)
+{
+	if (sumtree_put(leaf, chunk_nr, sum))
+		sumtree_carry_up(leaf);
+}
 
 /** sumtree_search() - first frame of the lowest run that fits, or SUM_NOT_FOUND. */
 uint64_t sumtree_search(const struct sumtree *tree, const struct run_wanted *want);

@@ -11,24 +11,27 @@
  *
  *	kbench	llfree_random/order0/2cpus/90full	insn/op	...
  *	kbench	llfree_random/order0/2cpus/90full	lock-waits	...
+ *	kbench	llfree_random/order0/2cpus/90full	failed-cas	...
  *
  * The fill is what is left when all was taken and frames at random were freed, so
  * that 90 % full is also 90 % scattered; for order 9 it consists of chunks. Under
  * -icount the clock is common to all CPUs: the figure is what all of them executed
  * from the first one's start to the last one's end, for each operation. A lock
- * wait is a CPU that found a page heap's lock taken; there are no CAS loops on
- * these paths that could fail but for the word of a frame, which frees for their
- * checks write but once.
+ * wait is a CPU that found a page heap's lock taken. A failed CAS is one that found
+ * a word of frames changed by another CPU: runs and bulk are freed by such a loop;
+ * single frames come and go by one instruction that cannot fail, and chunks under
+ * the lock.
  *
  * With one CPU the cases for one are run, with more those for two and up.
  */
 #include <kernel/bench.h>
+#include <kernel/console.h>
 #include <kernel/task.h>
 #include <spanheap/page.h>
 #include <spanheap/stats.h>
 #include "lib/bits.h"
 #include "lib/fmt.h"
-#include "mm/pageheap.h"
+#include "mm/pagecache.h"
 
 #define CPUS_MAX 4
 #define REPEATS 20000
@@ -165,11 +168,21 @@ static uint64_t lock_waits(void)
 	return waits;
 }
 
+static uint64_t failed_cas(void)
+{
+	uint64_t failed = 0;
+
+	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
+		failed += pagecache_sum(&main_heap[node]).retries;
+	return failed;
+}
+
 static void run_workers(enum llfree_kind kind, unsigned order, unsigned ncpus, unsigned full,
 			uint64_t nfree)
 {
 	struct task *task[CPUS_MAX];
-	uint64_t begin = ~0ULL, end = 0, ops = 0, waits = lock_waits();
+	uint64_t begin = ~0ULL, end = 0, ops = 0, waits = lock_waits(), cas = failed_cas();
+	unsigned started = 0;
 	char name[64];
 
 	atomic_store(&waiting, ncpus);
@@ -180,10 +193,18 @@ static void run_workers(enum llfree_kind kind, unsigned order, unsigned ncpus, u
 					      .rng = 0x1234567 + i };
 		task[i] = task_start(i, work, &workers[i], "llfree");
 		if (!task[i])
-			return;
+			break;
+		started++;
 	}
-	for (unsigned i = 0; i < ncpus; i++)
+	/* Who has started waits for all: not for those that could not. */
+	(void)atomic_fetch_sub(&waiting, ncpus - started);
+	for (unsigned i = 0; i < started; i++)
 		task_join(task[i]);
+	if (started < ncpus) {
+		console_printf("# llfree_%s/order%u: no memory for %u tasks\n", kind_names[kind],
+			       order, ncpus);
+		return;
+	}
 	for (unsigned i = 0; i < ncpus; i++) {
 		begin = MIN(begin, workers[i].begin);
 		end = MAX(end, workers[i].end);
@@ -196,6 +217,7 @@ static void run_workers(enum llfree_kind kind, unsigned order, unsigned ncpus, u
 		  ncpus, ncpus > 1 ? "s" : "", full);
 	kbench_value(name, "insn/op", (end - begin) / ops);
 	kbench_value(name, "lock-waits", lock_waits() - waits);
+	kbench_value(name, "failed-cas", failed_cas() - cas);
 }
 
 static void llfree(struct kbench *b)

@@ -75,6 +75,60 @@ static void last_in_first_out(struct kunit *test)
 	finish(test, 4 * P);
 }
 
+static uint64_t find(void)
+{
+	void *addr = heapspare_find(&fix_heap);
+
+	return addr ? (virt_to_phys(addr) >> FRAME_SHIFT) - FIX_PFN0 : PFN_NONE;
+}
+
+static struct chunk *chunk_at(uint64_t frame)
+{
+	return chunk_find(&fix_map.index, (FIX_PFN0 + frame) << FRAME_SHIFT);
+}
+
+/* The lowest there are, in order; its neighbours come with it and are still everybody's. */
+static void found_in_the_tree(struct kunit *test)
+{
+	fix_setup(test, (struct fix_chunks[]){ { 0, 19 }, { 0 } });
+	KUNIT_ASSERT_EQ(test, fix_alloc_in(1, 1, 5 * P + 7, 5 * P + 8), 5 * P + 7);
+	KUNIT_ASSERT_EQ(test, take(), PFN_NONE);
+	KUNIT_EXPECT_EQ(test, find(), 0);
+	KUNIT_EXPECT_EQ(test, spares(), HEAP_SPARES - 1);
+	KUNIT_EXPECT_EQ(test, heapspare_check(&fix_heap), 0);
+	KUNIT_EXPECT_EQ(test, fix_heap.frames_free, 19 * P - 1 - P);
+	/* Whoever searches finds them where they are. */
+	KUNIT_EXPECT_EQ(test, fix_alloc(1), P);
+	KUNIT_EXPECT_EQ(test, spares(), 0);
+	KUNIT_EXPECT_EQ(test, fix_free(P, 1), -1);
+	for (uint64_t i = 1; i < 19; i++)
+		if (i != 5)
+			KUNIT_EXPECT_EQ(test, find(), i * P);
+	KUNIT_EXPECT_EQ(test, find(), PFN_NONE);
+	finish(test, 18 * P + 1);
+}
+
+/* What was known to be zero is so afterwards, but for what was handed out. */
+static void zeroes_are_not_forgotten(struct kunit *test)
+{
+	struct run_wanted want = { .n = P, .align = P, .lo = FIX_PFN0, .hi = FIX_PFN0 + 2 * P };
+	bool zero;
+
+	fix_setup(test, (struct fix_chunks[]){ { 0, 2 }, { 0 } });
+	chunk_at(0)->zero = chunk_at(P)->zero = CHUNK_ZERO_ALL;
+	KUNIT_EXPECT_EQ(test, find(), 0);
+	KUNIT_EXPECT_EQ(test, spares(), 1);
+	KUNIT_EXPECT_EQ(test, pageheap_alloc(&fix_heap, &want, &zero), FIX_PFN0 + P);
+	KUNIT_EXPECT_TRUE(test, zero);
+	KUNIT_EXPECT_EQ(test, fix_free(P, P), -1);
+	KUNIT_EXPECT_EQ(test, fix_free(0, P), -1);
+	for (unsigned i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, pageheap_alloc(&fix_heap, &want, &zero), FIX_PFN0 + i * P);
+		KUNIT_EXPECT_FALSE(test, zero);
+	}
+	finish(test, 2 * P);
+}
+
 /* Those for which there is no place are free all the same. */
 static void more_than_there_is_room_for(struct kunit *test)
 {
@@ -227,6 +281,11 @@ static void arrived_memory_comes_last(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spares(), 0);
 	KUNIT_EXPECT_EQ(test, fix_free(0, P), -1);
 	KUNIT_EXPECT_EQ(test, spares(), 1);
+	/* Until growth has noticed that memory came there might be some higher up. */
+	KUNIT_EXPECT_EQ(test, fix_alloc_in(1, 1, 200 * P, 201 * P), PFN_NONE);
+	KUNIT_EXPECT_EQ(test, spares(), 0);
+	KUNIT_EXPECT_EQ(test, fix_alloc_in(P, P, 0, P), 0);
+	KUNIT_EXPECT_EQ(test, fix_free(0, P), -1);
 	KUNIT_EXPECT_EQ(test, take(), 0);
 	KUNIT_EXPECT_EQ(test, take(), PFN_NONE);
 	KUNIT_EXPECT_EQ(test, hotplug_remove(&fix_map, &fix_heap, no_drain, pa, 32 * C), 0);
@@ -292,7 +351,7 @@ static void random_against_a_map(struct kunit *test)
 			live[i] = live[--nlive];
 			continue;
 		}
-		at = n == P ? take() : PFN_NONE;
+		at = n == P ? (r & 4 ? take() : find()) : PFN_NONE;
 		quick += at != PFN_NONE;
 		if (at == PFN_NONE)
 			at = fix_alloc_in(n, n == P ? P : 1, 0, ORACLE_CHUNKS * P);
@@ -458,7 +517,7 @@ static void all_cpus_at_once(struct kunit *test)
 		task[cpu] = task_start(cpu, work, &load[cpu], "chunks");
 		KUNIT_EXPECT_NOT_NULL(test, task[cpu]);
 	}
-	for (unsigned round = 0; round < 400 / ncpus; round++) {
+	for (unsigned round = 0; round < 120 / ncpus + 8; round++) {
 		for (unsigned cpu = 0; cpu < ncpus; cpu++) {
 			run_in_irq(cpu, step, &irq_load[cpu]);
 			run_in_nmi(cpu, step, &irq_load[cpu]);
@@ -484,6 +543,8 @@ static void all_cpus_at_once(struct kunit *test)
 
 static struct kunit_case heapspare_cases[] = {
 	KUNIT_CASE(last_in_first_out),
+	KUNIT_CASE(found_in_the_tree),
+	KUNIT_CASE(zeroes_are_not_forgotten),
 	KUNIT_CASE(more_than_there_is_room_for),
 	KUNIT_CASE(only_whole_chunks),
 	KUNIT_CASE(kept_from_nobody),

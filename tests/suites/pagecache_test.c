@@ -372,45 +372,6 @@ static void not_quite_chunks(struct kunit *test)
 	stop(test, 0);
 }
 
-/* ---- Many at once ---- */
-
-static void bulk(struct kunit *test)
-{
-	static const unsigned sizes[] = { 1, 2, 16, 63, 64, 65, 200, P };
-	static void *p[P];
-
-	start(test, (struct fix_chunks[]){ { 0, 2 }, { 0 } });
-	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-		size_t n = sizes[i], done, got;
-
-		for (done = 0; done < n; done += got) {
-			got = pagecache_alloc_bulk(&one.cache, n - done, p + done);
-			KUNIT_ASSERT_NE(test, got, 0);
-			KUNIT_ASSERT_LE(test, got, n - done);
-		}
-		KUNIT_EXPECT_EQ(test, pageheap_count_used(&fix_heap), n);
-		/* A frame twice: all before it are freed, it is not. */
-		if (n > 2) {
-			p[n - 1] = p[0];
-			for (done = 0; done < n - 1; done += got) {
-				got = pagecache_free_bulk(&other.cache, n - done, p + done);
-				KUNIT_ASSERT_NE(test, got, 0);
-			}
-			KUNIT_EXPECT_EQ(test, pagecache_free_bulk(&other.cache, 1, p + n - 1), 0);
-			KUNIT_EXPECT_EQ(test, pageheap_count_used(&fix_heap), 1);
-			empty(&one.cache);
-			empty(&other.cache);
-			for (uint64_t f = 0; f < 2 * P; f++)
-				if (fix_free(f, 1) == -1)
-					break;
-		} else {
-			KUNIT_EXPECT_EQ(test, pagecache_free_bulk(&other.cache, n, p), n);
-		}
-		KUNIT_EXPECT_EQ(test, pageheap_count_used(&fix_heap), 0);
-	}
-	stop(test, 0);
-}
-
 /* ---- Random operations against a map of frames ---- */
 
 #define ORACLE_CHUNKS 6
@@ -497,7 +458,6 @@ static struct kunit_case pagecache_cases[] = {
 	KUNIT_CASE(runs_go_home),
 	KUNIT_CASE(chunks),
 	KUNIT_CASE(not_quite_chunks),
-	KUNIT_CASE(bulk),
 	KUNIT_CASE_SLOW(random_operations_of_two),
 	{}
 };
