@@ -238,7 +238,7 @@ bool kmem_cache_owns(const struct kmem_cache *cache, const void *p)
 /* ---- Bulk ---- */
 
 /* Up to @n objects out of the window. Return: how many. */
-static inline size_t take_many(struct kmem_cache *cache, size_t n, void **p)
+static force_inline size_t take_many(struct kmem_cache *cache, size_t n, void **p)
 {
 	struct window *window;
 	size_t done;
