@@ -226,9 +226,28 @@ void *kmalloc_plain(size_t size, gfp_t gfp)
 	return alloc_plain(size, gfp);
 }
 
+/* Without pointers: windows and stacks of their own, and tiny ones. */
+static never_inline void *alloc_noscan(size_t size, gfp_t gfp)
+{
+	void *object = NULL;
+
+	if (size < TINY_BLOCK) {
+		/* Nothing is hidden of what is filled while failures are injected. */
+		if (likely(size) && likely(!atomic_load_relaxed(&mm_fail_armed)))
+			object = tiny_take(size);
+	} else if (size <= KMALLOC_MAX_SMALL) {
+		(void)take_at(offset_of(size) + sizeof(struct window), &object);
+	}
+	return likely(object) ? object : alloc_odd(size, gfp, 1);
+}
+
 void *kmalloc_any(size_t size, gfp_t gfp)
 {
-	return unlikely(gfp & KMALLOC_ODD) ? alloc_odd(size, gfp, 1) : alloc_plain(size, gfp);
+	if (likely(!(gfp & KMALLOC_ODD)))
+		return alloc_plain(size, gfp);
+	if ((gfp & KMALLOC_ODD) == __GFP_NOSCAN && !gfp_has_node(gfp))
+		return alloc_noscan(size, gfp);
+	return alloc_odd(size, gfp, 1);
 }
 
 /* ---- Freeing ---- */
@@ -254,11 +273,15 @@ int span_free_slowly(struct span *span, phys_addr_t pa)
 static never_inline void free_odd(const void *p, size_t size, const void *caller)
 {
 	phys_addr_t pa = virt_to_phys(p);
+	struct span *span;
 	int bad;
 
 	if (!p || p == zerobase)
 		return;
-	bad = span_free_slowly(pagemap_find(pa), pa);
+	span = pagemap_span(pagemap_entry_at(p));
+	if (unlikely(!pagemap_is_span(span)))
+		span = pagemap_find(pa);
+	bad = span->class == &tiny_class ? tiny_free(span, pa) : span_free_slowly(span, pa);
 	if (bad >= 0)
 		mm_report_misuse((enum mm_misuse)bad, p, size, caller);
 }

@@ -61,9 +61,14 @@ static size_t fill_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 
 size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p)
 {
-	bool spared = mm_fail_spare(gfp);
 	size_t done = 0;
+	bool spared;
 
+	if (unlikely(n == 1)) {
+		p[0] = kmalloc_any(size, gfp);
+		return !!p[0];
+	}
+	spared = mm_fail_spare(gfp);
 	if (!mm_should_fail(gfp))
 		done = fill_bulk(size, gfp, n, p);
 	mm_fail_resume(spared);

@@ -24,11 +24,6 @@ static struct span_list *partial_of(struct cpu_heap *heap, const struct span_cla
 	return class->cpu ? &class->cpu[heap - cpu_heaps]->partial : &heap->partial[class->index];
 }
 
-static size_t span_bytes(const struct span *span)
-{
-	return span->class->npages * PAGE_SIZE;
-}
-
 static void list_partial(struct cpu_heap *heap, struct span *span)
 {
 	heap_count(&heap->owned_bytes, span_bytes(span));

@@ -7,6 +7,7 @@
 
 static uint32_t generation; /* its lowest bit: the swept half */
 static uint64_t allocs;
+static uint64_t spare_bytes; /* of empty spans in the lists */
 
 unsigned mcentral_swept(void)
 {
@@ -21,6 +22,11 @@ void mcentral_next_generation(void)
 uint64_t mcentral_allocs(void)
 {
 	return atomic_load_relaxed(&allocs);
+}
+
+uint64_t mcentral_spare_bytes(void)
+{
+	return atomic_load_relaxed(&spare_bytes);
 }
 
 struct mcentral *mcentral_of(const struct span *span)
@@ -44,7 +50,13 @@ static void list_span(struct mcentral *central, struct span *span, unsigned half
 	atomic_store_relaxed(&span->fresh,
 			     (uint16_t)(span_fresh(span) | (half ? SPAN_HALF : 0)));
 	atomic_store(&span->window, free ? &window_listed : &window_unlisted);
-	span_list_add(free ? &central->partial[half] : &central->full[half], span);
+	if (!span_is_empty(span)) {
+		span_list_add(free ? &central->partial[half] : &central->full[half], span);
+		return;
+	}
+	/* Taken last, and found there by mcentral_flush_spare(). */
+	span_list_add_last(&central->partial[half], span);
+	(void)atomic_fetch_add(&spare_bytes, span_bytes(span));
 }
 
 /* Its half is no longer noted: an owner's notes take that place. */
@@ -52,9 +64,22 @@ static unsigned unlist_span(struct mcentral *central, struct span *span)
 {
 	unsigned half = half_of(span);
 
+	if (span_is_empty(span))
+		(void)atomic_fetch_sub(&spare_bytes, span_bytes(span));
 	span_list_del(span_is_listed(span) ? &central->partial[half] : &central->full[half], span);
 	atomic_store_relaxed(&span->fresh, (uint16_t)span_fresh(span));
 	return half;
+}
+
+/*
+ * May an empty span stay? Only where the next request would need a fresh one, and there is
+ * nobody else who would have to end it: a cache that goes.
+ */
+static bool may_stay(const struct mcentral *central, const struct span *span)
+{
+	return !central->partial[0].first && !central->partial[1].first && !span->class->cpu &&
+	       atomic_load_relaxed(&spare_bytes) + span_bytes(span) <=
+		       atomic_load_relaxed(&retention.spare_low);
 }
 
 /* Fold in what was freed; list it, unless it is empty. */
@@ -161,6 +186,10 @@ bool mcentral_settle(struct span *span, struct met *met)
 		}
 		half = unlist_span(central, span);
 		stays = refresh_span(central, span, half, met);
+		if (!stays && may_stay(central, span)) {
+			list_span(central, span, half);
+			stays = true;
+		}
 		spin_unlock_irqrestore(&central->lock, flags);
 		if (!stays) {
 			span_destroy(span);
@@ -207,6 +236,39 @@ struct span *mcentral_take(struct span_class *class, unsigned cpu)
 		}
 	}
 	return NULL;
+}
+
+/* The empty span of these lists, claimed and in none; or NULL. */
+static struct span *take_spare_of(struct mcentral *central)
+{
+	for (unsigned half = 0; half < 2; half++) {
+		struct span *span = central->partial[half].last;
+
+		if (span && span_is_empty(span) && span_claim(span)) {
+			unlist_span(central, span);
+			return span;
+		}
+	}
+	return NULL;
+}
+
+void mcentral_flush_spare(void)
+{
+	for (unsigned i = 0; mcentral_spare_bytes() && i < SPAN_CLASSES; i++)
+		for (unsigned w = 0; w < PORT_MAX_NODES * MEM_WINDOWS; w++) {
+			struct mcentral *central =
+				&kmalloc_classes[i].central[w / MEM_WINDOWS][w % MEM_WINDOWS];
+			unsigned long flags;
+			struct span *span;
+
+			if (!may_have_free(central))
+				continue;
+			flags = spin_lock_irqsave(&central->lock);
+			span = take_spare_of(central);
+			spin_unlock_irqrestore(&central->lock, flags);
+			if (span)
+				span_destroy(span);
+		}
 }
 
 /* ---- Requests for a place of their own ---- */

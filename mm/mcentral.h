@@ -11,6 +11,10 @@
  *	partial	    [ 1 taken ]      [ 2 swept, then taken           ]
  *	full	    [         ]      [ 3 swept: taken if that freed  ]
  *
+ * A span of kmalloc()'s that becomes empty here, and is the only one of its lists with
+ * anything free, stays for the next request, as long as all those are no more than what
+ * a CPU may keep of empty spans.
+ *
  * The halves are for a collector. Which is which depends on a generation; when a
  * cycle ends, mcentral_next_generation() makes all that lies here unswept without a
  * walk. From then on a span is swept (class->sweep) before anything of it is
@@ -52,6 +56,12 @@ struct span *mcentral_take(struct span_class *class, unsigned cpu);
  * Any context, not pinned. Return: NULL if there is no memory; an NMI may get that for less.
  */
 void *mcentral_alloc(struct span_class *class, gfp_t gfp);
+
+/** mcentral_flush_spare() - end the empty spans that the lists keep. Task context. */
+void mcentral_flush_spare(void);
+
+/** mcentral_spare_bytes() - of such spans. */
+uint64_t mcentral_spare_bytes(void);
 
 /** mcentral_allocs() - objects that mcentral_alloc() ever gave. */
 uint64_t mcentral_allocs(void);

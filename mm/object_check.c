@@ -29,7 +29,7 @@
 /* What both walks count. */
 struct tally {
 	uint64_t listed, central_partial, central_full, in_inbox, windows, stacked, medium;
-	uint64_t spare_bytes[PORT_MAX_CPUS], owned_bytes[PORT_MAX_CPUS];
+	uint64_t spare_bytes[PORT_MAX_CPUS], owned_bytes[PORT_MAX_CPUS], central_spare;
 };
 
 struct check {
@@ -133,12 +133,13 @@ static void check_place(struct check *check, struct span *span)
 	if (owner == SPAN_CENTRAL) {
 		check->said.central_partial += listed;
 		check->said.central_full += !listed;
+		check->said.central_spare += span_is_empty(span) ? span_bytes(span) : 0;
 	} else {
 		check->said.listed += listed;
 		check->said.owned_bytes[owner] +=
-			listed || real ? span->class->npages * PAGE_SIZE : 0;
+			listed || real ? span_bytes(span) : 0;
 		check->said.spare_bytes[owner] +=
-			span_is_spare(span) ? span->class->npages * PAGE_SIZE : 0;
+			span_is_spare(span) ? span_bytes(span) : 0;
 	}
 }
 
@@ -270,7 +271,7 @@ static void check_inbox(struct check *check, const struct cpu_heap *heap)
 
 	for (const struct span *span = heap->inbox; span && span != SPAN_CLAIMED;
 	     span = span->inbox_next) {
-		bytes += span->class->npages * PAGE_SIZE;
+		bytes += span_bytes(span);
 		if (n++ > check->nspans) {
 			fault(check, span, "an inbox has no end");
 			break;
@@ -332,6 +333,8 @@ unsigned object_check(void)
 	differ(&check, "spans say they are listed", check.said.listed, check.found.listed);
 	differ(&check, "spans say they are with mcentral, with free objects",
 	       check.said.central_partial, check.found.central_partial);
+	differ(&check, "bytes of empty spans with mcentral", mcentral_spare_bytes(),
+	       check.said.central_spare);
 	differ(&check, "spans say they are with mcentral, full", check.said.central_full,
 	       check.found.central_full);
 	differ(&check, "spans say they are in an inbox", check.said.in_inbox, check.found.in_inbox);

@@ -4,6 +4,7 @@
 #include "mm/asking.h"
 #include "mm/kmem_cache.h"
 #include "mm/mcache.h"
+#include "mm/mcentral.h"
 #include "mm/medium.h"
 #include "mm/memmap.h"
 #include "mm/numa.h"
@@ -46,7 +47,8 @@ static void share_out(void)
 	uint64_t ram = ram_bytes();
 	unsigned cpus = MAX(nr_cpus, 1U), nodes = MAX(node_order_size(numa_order(0)), 1U);
 
-	atomic_store_relaxed(&retention.spare, MIN(ram / SPARE_SHARE / cpus, SPARE_MAX));
+	/* The central lists have a CPU's share. */
+	atomic_store_relaxed(&retention.spare, MIN(ram / SPARE_SHARE / (cpus + 1), SPARE_MAX));
 	atomic_store_relaxed(&retention.spare_low, retention.spare);
 	atomic_store_relaxed(&retention.medium_cpu, ram / MEDIUM_CPU_SHARE / cpus);
 	atomic_store_relaxed(&retention.medium_node, ram / MEDIUM_NODE_SHARE / nodes);
@@ -115,6 +117,7 @@ bool retention_reclaim(void)
 		if (cpu != port_cpu() && medium_bytes_of(cpu))
 			(void)port_run_on(cpu, MM_IRQ, flush_runs, NULL);
 	medium_flush_nodes();
+	mcentral_flush_spare();
 	return free_frames() > before;
 }
 
@@ -127,6 +130,7 @@ void retention_sum(struct retained *sum)
 		sum->spare += spare;
 		sum->owned += MAX(mcache_owned(mcache_heap(cpu)), spare) - spare;
 	}
+	sum->spare += mcentral_spare_bytes();
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		sum->frames += pagecache_sum(&main_heap[node]).frames << FRAME_SHIFT;
 }

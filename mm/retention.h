@@ -4,7 +4,8 @@
  *
  *	all caches together	1/64 of RAM
  *	  frames		1/128, shared by the CPUs (pagecpu.c)
- *	  empty spans		1/512, shared by the CPUs (mcache.c), at most 512 KiB each
+ *	  empty spans		1/512, shared by the CPUs (mcache.c) and the central lists,
+ *				at most 512 KiB each
  *	  medium runs		1/512, shared by the CPUs, and 1/256, shared by the nodes
  *	what CPUs own besides	another 1/64, shared by the CPUs
  *

@@ -314,6 +314,12 @@ struct span_class {
 	struct mcentral central[PORT_MAX_NODES][MEM_WINDOWS];
 };
 
+/** span_bytes() - of a span's pages; of one that has a class. */
+static inline size_t span_bytes(const struct span *span)
+{
+	return span->class->npages * PAGE_SIZE;
+}
+
 /* Is an object in use by its span's bits on a stack, and not a caller's? */
 static inline bool span_is_stacked(const struct span *span, unsigned index)
 {

@@ -224,6 +224,7 @@ void mm_drain(void)
 		for (unsigned cpu = 0; cpu < PORT_SEEN_CPUS; cpu++)
 			(void)port_run_on(cpu, MM_TASK, drain_cpu, NULL);
 	medium_flush_nodes();
+	mcentral_flush_spare();
 	pagecache_drain();
 	for (unsigned node = 0; node < PORT_MAX_NODES; node++)
 		pageheap_settle(&main_heap[node]);

@@ -29,12 +29,17 @@ static_assert(SPAN_BLOCKS <= SPAN_MAX_WORDS * 64, "a span has bits for its block
  * @block: NULL if none
  * @word: the block's
  * @end: bytes of it that are handed out or gap
+ * @next: a block of a span of this CPU whose objects are all freed, to be filled next;
+ *	in use by its span's bits. Or NULL
+ * @next_word: its
  * @objects, @blocks: taken since the start
  */
 struct filling {
 	char *block;
 	uint32_t *word;
 	size_t end;
+	char *next;
+	uint32_t *next_word;
 	uint64_t objects, blocks;
 } cacheline_aligned;
 
@@ -189,17 +194,19 @@ static const uint32_t bits_behind[TINY_BLOCK] = {
 static inline void *put_behind(struct filling *f, size_t size)
 {
 	size_t at = (f->end + pad[size]) & ~(size_t)pad[size], end = at + size;
+	uint32_t change = bits_behind[size] << 2 * at;
 	char *block = f->block;
 
 	if (!block || end > TINY_BLOCK)
 		return NULL;
-	atomic_or(f->word, bits_behind[size] << 2 * at);
-	f->end = end;
-	f->objects++;
+	/* Full, it is closed with its last object; so it is not all freed yet. */
 	if (end == TINY_BLOCK) {
 		f->block = NULL;
-		close_block(block, f->word);
+		change -= BLOCK_OPEN;
 	}
+	(void)atomic_fetch_add(f->word, change);
+	f->end = end;
+	f->objects++;
 	return block + at;
 }
 
@@ -211,7 +218,6 @@ static void *put_first(struct filling *f, void *block, uint32_t *word, size_t si
 	size_t old_end = f->end;
 
 	f->objects++;
-	f->blocks++;
 	atomic_store(word, first_bits(size));
 	if (old && old_end <= size) {
 		close_block(block, word);
@@ -242,22 +248,63 @@ static never_inline void *alloc_block(size_t size, gfp_t gfp)
 		return NULL;
 	}
 	port_pin();
+	my_filling()->blocks++;
 	object = put_first(my_filling(), block, &words[index], size);
+	port_unpin();
+	return object;
+}
+
+/* In the block that waits, if one does. */
+static inline void *put_next(struct filling *f, size_t size)
+{
+	char *block = f->next;
+
+	if (!block)
+		return NULL;
+	f->next = NULL;
+	return put_first(f, block, f->next_word, size);
+}
+
+void *tiny_take(size_t size)
+{
+	struct filling *f;
+	void *object;
+
+	port_pin();
+	f = my_filling();
+	object = put_behind(f, size);
+	if (!object)
+		object = put_next(f, size);
 	port_unpin();
 	return object;
 }
 
 void *tiny_alloc(size_t size, gfp_t gfp)
 {
-	void *object;
+	void *object = tiny_take(size);
 
-	port_pin();
-	object = put_behind(my_filling(), size);
-	port_unpin();
 	return likely(object) ? object : alloc_block(size, gfp);
 }
 
 /* ---- Freeing ---- */
+
+/* All of a block's objects are freed, and the last one here. */
+static void block_done(struct span *span, phys_addr_t pa, unsigned index, uint32_t *word)
+{
+	struct filling *f;
+	bool waits;
+
+	port_pin();
+	f = my_filling();
+	waits = !f->next && atomic_load_relaxed(&span->cpu) == port_cpu();
+	if (waits) {
+		f->next_word = word;
+		f->next = phys_to_virt(round_down(pa, TINY_BLOCK));
+	}
+	port_unpin();
+	if (!waits)
+		free_block(span, index);
+}
 
 int tiny_free(struct span *span, phys_addr_t pa)
 {
@@ -276,7 +323,7 @@ int tiny_free(struct span *span, phys_addr_t pa)
 		now = word | 2U << 2 * at;
 	} while (!atomic_cas(&words[index], &word, now));
 	if (all_done(now))
-		free_block(span, index);
+		block_done(span, pa, index, &words[index]);
 	return -1;
 }
 
@@ -300,6 +347,13 @@ size_t tiny_size(struct span *span, phys_addr_t pa)
 
 /* ---- The whole of it ---- */
 
+static void free_waiting(phys_addr_t pa)
+{
+	struct span *span = pagemap_find(pa);
+
+	free_block(span, (unsigned)((pa - span->base) / TINY_BLOCK));
+}
+
 void tiny_flush_cpu(void)
 {
 	port_pin();
@@ -311,6 +365,9 @@ void tiny_flush_cpu(void)
 
 		if (block)
 			close_block(block, &span_block_words(span)[(pa - span->base) / TINY_BLOCK]);
+		block = atomic_xchg(&fillings[port_cpu()][c].next, NULL);
+		if (block)
+			free_waiting(virt_to_phys(block));
 	}
 	mcache_flush_class(&tiny_class);
 	port_unpin();
@@ -348,7 +405,19 @@ uint64_t tiny_allocs(void)
 	return n;
 }
 
-/* Blocks are in use by their words if and only if they are by their span's bits. */
+static bool block_waits(const char *block)
+{
+	for (unsigned cpu = 0; cpu < PORT_MAX_CPUS; cpu++)
+		for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
+			if (fillings[cpu][c].next == block)
+				return true;
+	return false;
+}
+
+/*
+ * Blocks are in use by their words if and only if they are by their span's bits; but
+ * for those that wait to be filled.
+ */
 static void check_span(struct span *span, void *arg)
 {
 	uint32_t *words = span_block_words(span);
@@ -359,7 +428,8 @@ static void check_span(struct span *span, void *arg)
 	for (unsigned i = 0; i < SPAN_BLOCKS; i++) {
 		bool used = span_word_live(span, i / 64) >> i % 64 & 1;
 
-		if (used == (words && !all_done(words[i])))
+		if (used == (words && !all_done(words[i])) ||
+		    (used && block_waits(span_object(span, i))))
 			continue;
 		mm_log("tiny block %u of the span at 0x%llx: word %08x", i,
 		       (unsigned long long)span->base, words ? words[i] : 0);

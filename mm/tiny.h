@@ -42,6 +42,12 @@ void tiny_init(void);
 void *tiny_alloc(size_t size, gfp_t gfp);
 
 /**
+ * tiny_take() - likewise, behind the last object of the block that is filled; NULL if
+ * there is no room.
+ */
+void *tiny_take(size_t size);
+
+/**
  * tiny_free() - free the object at @pa, in a span of tiny_class.
  *
  * Any context, not pinned. Return: -1, or the enum mm_misuse found.

@@ -9,7 +9,7 @@
 # $(O)/models/<model>-<switch>.
 
 MODELS := $(O)/models
-MODEL_span := LOOK_FIRST NO_CLAIM FOLD_FIRST NO_SECOND_LOOK NO_OWNER_CHECK BORN_UNCLAIMED
+MODEL_span := LOOK_FIRST NO_CLAIM FOLD_FIRST NO_SECOND_LOOK NO_OWNER_CHECK BORN_UNCLAIMED SPARE_UNCLAIMED
 
 # $(1) model, $(2) switch or "whole"
 define model

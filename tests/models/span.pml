@@ -8,9 +8,9 @@
  *	claim	inbox_next is taken			inbox[c] in the inbox of CPU c
  *	held	bit i: somebody has object i: whoever wants to may free it
  *
- * Every CPU does STEPS times (the first: once more) one of: allocate, free any object, look into its
- * inbox, give the span up, take it from mcentral, make a new span of the same
- * structure once it has ended. What a CPU does to its own span it does in order;
+ * Every CPU does STEPS times (the first: once more) one of: allocate, free any object,
+ * look into its inbox, give the span up, take it or one object of it from mcentral, end
+ * an empty one there, make a new span of the same structure once it has ended. What a CPU does to its own span it does in order;
  * local frees and folds are one instruction each.
  *
  * Claims of the code, checked in every state:
@@ -26,6 +26,7 @@
  *	NO_SECOND_LOOK	who lets go does not look for bits that came meanwhile
  *	NO_OWNER_CHECK	mcentral settles a span that a CPU has taken
  *	BORN_UNCLAIMED	a structure is not claimed while it is nobody's
+ *	SPARE_UNCLAIMED	an empty span of mcentral's is ended without a claim
  */
 #ifndef STEPS
 #define STEPS 2
@@ -88,7 +89,7 @@ inline settle() {
 	   fold();
 	   if
 	   :: used == 0 -> end_span(); unlock(); done_here = true; break
-	   :: else -> unlock()
+	   :: unlock() /* also an empty one may stay, for the next request */
 	   fi;
 	   let_go();
 	   if
@@ -132,6 +133,27 @@ inline free_afar(x) {
 	:: again -> post()
 	:: else
 	fi
+}
+
+/* What the window, or mcentral under its lock, hands out. */
+inline take(x) {
+	atomic {
+		x = (used & 1 -> 1 : 0);
+		assert(!(held & (1 << x)));
+		used = used | (1 << x);
+		held = held | (1 << x)
+	}
+}
+
+/* An empty span that stayed with mcentral; its lock is held. */
+inline end_spare() {
+#ifdef SPARE_UNCLAIMED
+	claim = true;
+	end_span()
+#else
+	atomic { if :: !claim -> claim = true; again = true :: else -> again = false fi };
+	if :: again -> end_span() :: else fi
+#endif
 }
 
 /* Own or not is settled: only the own CPU, which is here, gives a span up. */
@@ -191,11 +213,7 @@ proctype cpu(byte me; byte steps) {
 	:: steps > 0 ->
 		steps--;
 		if
-		:: atomic { owner == me && used != ALL ->
-			x = (used & 1 -> 1 : 0);
-			assert(!(held & (1 << x)));
-			used = used | (1 << x);
-			held = held | (1 << x) }
+		:: atomic { owner == me && used != ALL -> take(x) }
 		:: atomic { held & 1 -> held = held & ~1; x = 0 };
 			free_one(x)
 		:: atomic { held & 2 -> held = held & ~2; x = 1 };
@@ -204,7 +222,12 @@ proctype cpu(byte me; byte steps) {
 		:: owner == me -> give_up()
 		:: owner == CENTRAL ->
 			lock();
-			if :: owner == CENTRAL -> owner = me :: else fi;
+			if
+			:: owner == CENTRAL -> owner = me
+			:: owner == CENTRAL && used != ALL -> take(x) /* a request with a place */
+			:: owner == CENTRAL && used == 0 -> end_spare()
+			:: else
+			fi;
 			unlock()
 		:: atomic { owner == NOBODY -> owner = BUILDING };
 			owner = me;
