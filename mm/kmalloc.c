@@ -211,7 +211,8 @@ void *kmalloc_at(size_t offset, gfp_t gfp)
 {
 	void *object;
 
-	return likely(take_from_window(offset, offset, gfp, &object)) ? object : refill_at(offset, gfp);
+	return likely(take_from_window(offset, offset, gfp, &object)) ? object
+								      : refill_at(offset, gfp);
 }
 
 void *kmalloc_stacked_at(size_t offset, gfp_t gfp)

@@ -81,6 +81,8 @@ BOOTS = [
     ("gcc", dict(mem="512G", smp=2, quick=True)),
     ("gcc", dict(mem="1T", quick=True)),
     ("gcc", dict(mem="4T", filter="scavenge,numa*,hotplug,memmap,page,fault_dies")),
+    # By itself: guarded objects want memory that no suite has claimed.
+    ("gcc", dict(smp=2, filter="object_fail,guard")),
     ("gcc", dict(args=NUMA3, filter="numa*,page,pressure,scavenge,mcentral,medium")),
     ("gcc", dict(args=COLD, filter="numa*,dimm,page,pressure,scavenge")),
     ("preempt", dict(args=COLD, boot="uefi", filter="numa*,dimm,hotplug,scavenge")),

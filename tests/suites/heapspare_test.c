@@ -555,7 +555,6 @@ static struct kunit_case heapspare_cases[] = {
 	KUNIT_CASE(arrived_memory_comes_last),
 	KUNIT_CASE(validated),
 	KUNIT_CASE_SLOW(random_against_a_map),
-	KUNIT_CASE(low_memory),
 	KUNIT_CASE(freed_large_objects),
 	KUNIT_CASE_SLOW(all_cpus_at_once),
 	{},
@@ -566,3 +565,7 @@ static struct kunit_suite heapspare_suite = {
 	.test_cases = heapspare_cases,
 };
 kunit_test_suite(heapspare_suite);
+
+static struct kunit_case whole_cases[] = { KUNIT_CASE(low_memory), {} };
+static struct kunit_suite whole_suite = { .name = "whole_chunks", .test_cases = whole_cases };
+kunit_test_suite(whole_suite);

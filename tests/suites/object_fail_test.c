@@ -29,6 +29,7 @@
 #define KIB 1024UL
 #define MIB (1UL << 20)
 #define MANY 300
+#define POOL 40 /* each of its objects is a point */
 #define POINTS_MAX 2000
 
 static void *made;
@@ -242,13 +243,13 @@ static void undo_cache_bulk(void)
 
 static int act_mempool_kmalloc(void)
 {
-	mempool = mempool_create_kmalloc_pool(MANY, 500);
+	mempool = mempool_create_kmalloc_pool(POOL, 500);
 	return mempool ? 0 : -ENOMEM;
 }
 
 static int act_mempool_slab(void)
 {
-	mempool = mempool_create_slab_pool(MANY, cache);
+	mempool = mempool_create_slab_pool(POOL, cache);
 	return mempool ? 0 : -ENOMEM;
 }
 
@@ -271,7 +272,7 @@ static void prepare_mempool(void)
 
 static int act_mempool_grow(void)
 {
-	return mempool_resize(mempool, 2 * MANY);
+	return mempool_resize(mempool, 2 * POOL);
 }
 
 static int act_mempool_shrink(void)
@@ -394,11 +395,11 @@ static const struct operation {
 	{ "kmem_cache_shrink", NEVER_SHOWS, 0, prepare_used_cache, act_cache_shrink, undo_cache,
 	  clean_cache },
 	{ "kmem_cache_destroy", NEVER_SHOWS, 0, prepare_used_cache, act_cache_destroy, NULL, NULL },
-	{ "mempool_create, kmalloc", SHOWS, MANY, NULL, act_mempool_kmalloc, clean_mempool, NULL },
-	{ "mempool_create, cache", SHOWS, MANY, prepare_cache, act_mempool_slab, clean_mempool,
+	{ "mempool_create, kmalloc", SHOWS, POOL, NULL, act_mempool_kmalloc, clean_mempool, NULL },
+	{ "mempool_create, cache", SHOWS, POOL, prepare_cache, act_mempool_slab, clean_mempool,
 	  clean_cache },
 	{ "mempool_create, pages", SHOWS, 20, NULL, act_mempool_pages, clean_mempool, NULL },
-	{ "mempool_resize, grows", SHOWS, MANY, prepare_mempool, act_mempool_grow, NULL,
+	{ "mempool_resize, grows", SHOWS, POOL, prepare_mempool, act_mempool_grow, NULL,
 	  clean_mempool },
 	{ "mempool_resize, shrinks", NEVER_SHOWS, 0, prepare_mempool, act_mempool_shrink, NULL,
 	  clean_mempool },
@@ -464,6 +465,17 @@ static bool attempt(struct kunit *test, const struct operation *op, uint64_t n)
 	return reached;
 }
 
+/* Guarded objects lie in memory that was never claimed: earlier suites may have left none. */
+static bool has_place(const struct operation *op)
+{
+	if (op->act != act_guard && op->prepare != prepare_guard)
+		return true;
+	if (act_guard())
+		return false;
+	undo_guard();
+	return true;
+}
+
 static void every_point_of_every_operation(struct kunit *test)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(operations); i++) {
@@ -471,6 +483,10 @@ static void every_point_of_every_operation(struct kunit *test)
 		struct mm_stats before, warm, after;
 		uint64_t n = 1;
 
+		if (!has_place(op)) {
+			kunit_info(test, "%s: no place for guarded objects", op->name);
+			continue;
+		}
 		books_open(&before);
 		/* What is made once and stays, is made here. */
 		(void)attempt(test, op, 0);
