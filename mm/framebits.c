@@ -14,6 +14,23 @@ static uint64_t part_of_word(unsigned w, unsigned first, unsigned n)
 	for (unsigned w = (first) / 64; w <= ((first) + (n) - 1) / 64; w++)                        \
 		for (uint64_t mask = part_of_word(w, first, n); mask; mask = 0)
 
+/* Multiples of 2^i. */
+static const uint64_t multiples[] = {
+	~0ULL,		      0x5555555555555555ULL, 0x1111111111111111ULL, 0x0101010101010101ULL,
+	0x0001000100010001ULL, 0x0000000100000001ULL, 1,
+};
+
+unsigned word_find_run(uint64_t bits, unsigned n, unsigned align)
+{
+	unsigned length = 1;
+
+	for (; 2 * length <= n; length *= 2)
+		bits &= bits >> length;
+	if (length < n)
+		bits &= bits >> (n - length);
+	return ctz64(bits & multiples[ctz64(align)]);
+}
+
 unsigned chunk_next_run(const struct chunk *chunk, unsigned *at)
 {
 	unsigned from = *at, to;

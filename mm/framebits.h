@@ -76,6 +76,14 @@ static inline uint64_t lowest_bits(uint64_t bits, uint64_t n)
 	return bits & ~rest;
 }
 
+/**
+ * word_find_run() - the lowest run of @n set bits that starts at a multiple of @align.
+ * @n, @align: at most 64; @align a power of two
+ *
+ * Return: where; 64 if there is none.
+ */
+unsigned word_find_run(uint64_t bits, unsigned n, unsigned align);
+
 /** frame_use() - of one frame. Without the heap's lock only a hint, but for a held frame's holder.
  */
 static inline enum frame_use frame_use(const struct chunk *chunk, unsigned frame)

@@ -13,7 +13,7 @@ bool heapspare_is_arrived(const struct pageheap *heap, phys_addr_t pa)
 	return memmap_range(heap->map, pa, &r) && r.arrived;
 }
 
-void heapspare_settle(struct pageheap *heap)
+void heapspare_settle_all(struct pageheap *heap)
 {
 	for (unsigned w = WINDOW_DMA32; w < MEM_WINDOWS; w++)
 		while (heap->spare[w].n) {

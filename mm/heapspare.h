@@ -30,8 +30,14 @@
 /** heapspare_is_arrived() - is this memory that arrived at run time? Any context. */
 bool heapspare_is_arrived(const struct pageheap *heap, phys_addr_t pa);
 
+void heapspare_settle_all(struct pageheap *heap);
+
 /** heapspare_settle() - all go to the tree. Lock held. */
-void heapspare_settle(struct pageheap *heap);
+static inline void heapspare_settle(struct pageheap *heap)
+{
+	if (unlikely(heap->spare[WINDOW_DMA32].n | heap->spare[WINDOW_HIGH].n))
+		heapspare_settle_all(heap);
+}
 
 /** heapspare_check() - is each what it should be? Lock held. Return: how many are not. */
 unsigned heapspare_check(const struct pageheap *heap);

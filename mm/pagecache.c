@@ -5,6 +5,7 @@
 #include <spanheap/page.h>
 
 #include "lib/string.h"
+#include "mm/framebits.h"
 #include "mm/log.h"
 #include "mm/pagecache.h"
 
@@ -217,30 +218,12 @@ bool pagecache_free_frame(struct pagecache *cache, void *addr)
 
 /* ---- Short runs ---- */
 
-/* Multiples of 2^i. */
-static const uint64_t multiples[] = {
-	~0ULL,		      0x5555555555555555ULL, 0x1111111111111111ULL,
-	0x0101010101010101ULL, 0x0001000100010001ULL, 0x0000000100000001ULL,
-};
-
 #define ALL_FIELDS(n) (~0ULL / ((1ULL << (n)) - 1))
 #define ORDER(n) { ALL_FIELDS(n), ALL_FIELDS(n) << ((n) - 1), (1ULL << (n)) - 1 }
 
 const struct pagecache_order pagecache_orders[PAGECACHE_ORDER_MAX + 1] = {
 	{ 0 }, ORDER(2), ORDER(4), ORDER(8), ORDER(16), ORDER(32),
 };
-
-/* The lowest run of n bits that starts at a multiple of align; 64 if there is none. */
-static unsigned find_free_run(uint64_t bits, unsigned n, unsigned align)
-{
-	unsigned length = 1;
-
-	for (; 2 * length <= n; length *= 2)
-		bits &= bits >> length;
-	if (length < n)
-		bits &= bits >> (n - length);
-	return ctz64(bits & multiples[ctz64(align)]);
-}
 
 static bool refill_in_windows(struct pagecache *cache, unsigned n, unsigned align, bool boot_only)
 {
@@ -282,12 +265,12 @@ static bool refill_run(struct pagecache *cache, unsigned n, unsigned align)
 
 static void *alloc_short(struct pagecache *cache, unsigned n, unsigned align)
 {
-	unsigned bit = find_free_run(cache->run.frames, n, align);
+	unsigned bit = word_find_run(cache->run.frames, n, align);
 
 	if (bit == 64) {
 		if (!atomic_load_relaxed(&cache->run_limit) || !refill_run(cache, n, align))
 			return NULL;
-		bit = find_free_run(cache->run.frames, n, align);
+		bit = word_find_run(cache->run.frames, n, align);
 	}
 	return pagecache_take_run(cache, bit, mask_range(bit, n));
 }

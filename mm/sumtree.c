@@ -195,11 +195,52 @@ static bool fits(struct search *s)
 	return true;
 }
 
+/* Of a word what lies in the window. */
+static uint64_t free_inside(const struct run_wanted *want, uint64_t free, uint64_t at)
+{
+	if (want->lo > at)
+		free &= ~mask_low((unsigned)MIN(want->lo - at, 64));
+	if (want->hi < at + 64)
+		free &= want->hi > at ? mask_low((unsigned)(want->hi - at)) : 0;
+	return free;
+}
+
+/* Runs of up to a word, however scattered the chunk is: not one after the other. */
+static bool search_words(struct search *s, const struct chunk *chunk, uint64_t base)
+{
+	const struct run_wanted *want = s->want;
+
+	for (uint64_t at = base; at < base + CHUNK_FRAMES; at += 64) {
+		const struct frame_word *word = &chunk->word[at % CHUNK_FRAMES / 64];
+		uint64_t free = free_inside(want, word_free(word), at);
+		unsigned head = ctz64(~free), tail = clz64(~free), bit;
+
+		/* The run that reaches in from below, or starts here. */
+		if (head)
+			extend(s, at, head);
+		if (s->run_len >= want->n && fits(s))
+			return true;
+		if (head == 64)
+			continue;
+		bit = word_find_run(free, (unsigned)want->n, (unsigned)want->align);
+		if (bit < 64) {
+			s->found = at + bit;
+			return true;
+		}
+		s->run_len = 0;
+		if (tail)
+			extend(s, at + 64 - tail, tail);
+	}
+	return false;
+}
+
 static bool search_chunk(struct search *s, uint64_t base)
 {
 	const struct chunk *chunk = chunk_find(s->tree->index, base << FRAME_SHIFT);
 	unsigned at = 0, n;
 
+	if (s->want->n <= 64 && s->want->align <= 64)
+		return search_words(s, chunk, base);
 	while ((n = chunk_next_run(chunk, &at))) {
 		if (at)
 			s->run_len = 0;

@@ -220,7 +220,24 @@ static void merge_of_random_sums(struct kunit *test)
 	}
 }
 
+/* In a word, by trying each place. */
+static void runs_of_random_words(struct kunit *test)
+{
+	uint64_t rng = 0x5eed0007;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		uint64_t r = fix_rng(&rng), bits = fix_rng(&rng) | fix_rng(&rng) | (r & 3) * ~0ULL;
+		unsigned n = 1 + (unsigned)(r >> 8) % 64, align = 1U << (r >> 16) % 7, at = 0;
+
+		bits &= r & 4 ? ~0ULL : fix_rng(&rng);
+		while (at < 64 && (at + n > 64 || ~bits & mask_range(at, n)))
+			at += align;
+		KUNIT_ASSERT_EQ(test, word_find_run(bits, n, align), MIN(at, 64U));
+	}
+}
+
 static struct kunit_case framebits_cases[] = {
+	KUNIT_CASE(runs_of_random_words),
 	KUNIT_CASE(summary_of_fixed_chunks),
 	KUNIT_CASE(summary_of_random_chunks),
 	KUNIT_CASE(runs_of_random_chunks),
