@@ -194,11 +194,12 @@ static const uint32_t bits_behind[TINY_BLOCK] = {
 static inline void *put_behind(struct filling *f, size_t size)
 {
 	size_t at = (f->end + pad[size]) & ~(size_t)pad[size], end = at + size;
-	uint32_t change = bits_behind[size] << 2 * at;
 	char *block = f->block;
+	uint32_t change;
 
 	if (!block || end > TINY_BLOCK)
 		return NULL;
+	change = bits_behind[size] << 2 * at;
 	/* Full, it is closed with its last object; so it is not all freed yet. */
 	if (end == TINY_BLOCK) {
 		f->block = NULL;

@@ -78,10 +78,12 @@ static void actor_irq_restore(unsigned long flags);
 #define mcache_word_empty ho_mcache_word_empty
 #define mcentral_alloc ho_mcentral_alloc
 #define mcentral_allocs ho_mcentral_allocs
+#define mcentral_flush_spare ho_mcentral_flush_spare
 #define mcentral_next_generation ho_mcentral_next_generation
 #define mcentral_of ho_mcentral_of
 #define mcentral_put ho_mcentral_put
 #define mcentral_settle ho_mcentral_settle
+#define mcentral_spare_bytes ho_mcentral_spare_bytes
 #define mcentral_swept ho_mcentral_swept
 #define mcentral_take ho_mcentral_take
 #define metaframe_alloc ho_metaframe_alloc
