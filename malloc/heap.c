@@ -41,7 +41,7 @@ enum { HEAP_COLD, HEAP_STARTING, HEAP_WARM };
 static uint32_t state;
 static uint64_t next_upkeep;
 static unsigned upkeeps;
-static uint64_t heap_frames; /* when somebody last looked */
+static uint64_t seen_growth;
 static uint64_t least_free;  /* frames, since the last upkeep */
 
 static const struct magazine no_magazines[MAGAZINES];
@@ -155,20 +155,18 @@ void heap_enter(void)
  * The heap has grown: runs that wait for a request of their size take part in what
  * comes next, so that what is kept does not make it grow again.
  */
-static never_inline void grown(uint64_t frames)
+static never_inline void grown(uint64_t growth)
 {
-	uint64_t before = atomic_xchg(&heap_frames, frames);
-
-	if (frames > before)
-		medium_flush_nodes();
+	atomic_store_relaxed(&seen_growth, growth);
+	medium_flush_nodes();
 }
 
 void heap_leave(void)
 {
-	uint64_t frames = atomic_load_relaxed(&main_heap[0].frames);
+	uint64_t growth = atomic_load_relaxed(&malloc_growth);
 
-	if (unlikely(frames != atomic_load_relaxed(&heap_frames)))
-		grown(frames);
+	if (unlikely(growth != atomic_load_relaxed(&seen_growth)))
+		grown(growth);
 	if (unlikely(malloc_asked()))
 		heap_flush(NULL);
 	if (unlikely(++malloc_self.calls % UPKEEP_CALLS == 0))
