@@ -131,7 +131,8 @@ static __attribute__((noinline)) void upkeep(void)
 		malloc_self.upkeeps = atomic_load_relaxed(&upkeeps);
 		mcache_trim();
 	}
-	if (now < due || !atomic_cas(&next_upkeep, &due, now + UPKEEP_NS))
+	/* The first look starts the clock. */
+	if (now < due || !atomic_cas(&next_upkeep, &due, now + UPKEEP_NS) || !due)
 		return;
 	(void)atomic_fetch_add(&upkeeps, 1);
 	share_spare();
@@ -139,8 +140,7 @@ static __attribute__((noinline)) void upkeep(void)
 	medium_flush_nodes();
 	free = atomic_load_relaxed(&least_free);
 	atomic_store_relaxed(&least_free, atomic_load_relaxed(&main_heap[0].frames_free));
-	if (due)
-		mm_scavenge_step(free << FRAME_SHIFT);
+	mm_scavenge_step(free << FRAME_SHIFT);
 }
 
 void heap_enter(void)
