@@ -182,10 +182,12 @@ def main():
     library = os.path.join(opts.build, "libspanheap.so")
     tests = os.path.join(opts.build, "malloc-test")
     steps = Steps(opts.only)
-    todo = [functools.partial(steps.compare, f"program-{name}", run, library)
-            for name, run in programs.all_of(opts)]
+    # What takes longest begins first.
+    todo = [functools.partial(steps.command, "calls-valgrind",
+                              VALGRIND + [os.path.join(tests, "static"), "--slow"])]
+    todo += [functools.partial(steps.compare, f"program-{name}", run, library)
+             for name, run in sorted(programs.all_of(opts), key=lambda p: p[0] != "python3")]
     todo += [functools.partial(steps.command, *args) for args in [
-        ("calls-valgrind", VALGRIND + [os.path.join(tests, "static"), "--slow"]),
         *((f"calls-{name}", [os.path.join(tests, name)]) for name in ("dynamic", "static", "asan")),
         ("threads-tsan", [os.path.join(tests, "tsan"), "threads."]),
         ("machine", ["/usr/bin/python3", "-B", os.path.join(HERE, "machine.py"), library])]]
