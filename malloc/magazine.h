@@ -150,7 +150,8 @@ static force_inline bool magazine_put(pagemap_entry_t entry, void *p)
 	magazine = magazine_for(span->size);
 	n = magazine->n;
 	if (unlikely(n >= magazine->max)) {
-		if (unlikely(!atomic_load_relaxed(&magazine->max)) || unlikely(span->window == &window_unlisted))
+		if (unlikely(!atomic_load_relaxed(&magazine->max)) ||
+		    unlikely(span->window == &window_unlisted))
 			return false;
 		if (unlikely(cpu_local_and(&span->used[index / 64], all_but(index))))
 			heap_word_empty(p);
