@@ -29,10 +29,11 @@
 #include "mm/retention.h"
 
 #define UPKEEP_CALLS 1024
-#define MEDIUM_KEPT (32UL << 20) /* till the next upkeep, beside what each thread keeps (kept.c) \
-				  */
-#define SPARE_KEPT (16UL << 20)	 /* empty spans, all threads together */
-#define SPARE_LOW (512UL << 10)	 /* each thread */
+#define MEDIUM_KEPT                                                                             \
+	(32UL << 20)		/* till the next upkeep, beside what each thread keeps (kept.c) \
+				 */
+#define SPARE_KEPT (16UL << 20) /* empty spans, all threads together */
+#define SPARE_LOW (512UL << 10) /* each thread */
 #define UPKEEP_NS 500000000ULL
 
 enum { HEAP_COLD, HEAP_STARTING, HEAP_WARM };
@@ -40,7 +41,8 @@ enum { HEAP_COLD, HEAP_STARTING, HEAP_WARM };
 static uint32_t state;
 static uint64_t next_upkeep;
 static unsigned upkeeps;
-static uint64_t least_free; /* frames, since the last upkeep */
+static uint64_t seen_growth;
+static uint64_t least_free;  /* frames, since the last upkeep */
 
 static const struct magazine no_magazines[MAGAZINES];
 
@@ -129,7 +131,8 @@ static __attribute__((noinline)) void upkeep(void)
 		malloc_self.upkeeps = atomic_load_relaxed(&upkeeps);
 		mcache_trim();
 	}
-	if (now < due || !atomic_cas(&next_upkeep, &due, now + UPKEEP_NS))
+	/* The first look starts the clock. */
+	if (now < due || !atomic_cas(&next_upkeep, &due, now + UPKEEP_NS) || !due)
 		return;
 	(void)atomic_fetch_add(&upkeeps, 1);
 	share_spare();
@@ -137,8 +140,7 @@ static __attribute__((noinline)) void upkeep(void)
 	medium_flush_nodes();
 	free = atomic_load_relaxed(&least_free);
 	atomic_store_relaxed(&least_free, atomic_load_relaxed(&main_heap[0].frames_free));
-	if (due)
-		mm_scavenge_step(free << FRAME_SHIFT);
+	mm_scavenge_step(free << FRAME_SHIFT);
 }
 
 void heap_enter(void)
@@ -149,8 +151,22 @@ void heap_enter(void)
 		start_cpu();
 }
 
+/*
+ * The heap has grown: runs that wait for a request of their size take part in what
+ * comes next, so that what is kept does not make it grow again.
+ */
+static never_inline void grown(uint64_t growth)
+{
+	atomic_store_relaxed(&seen_growth, growth);
+	medium_flush_nodes();
+}
+
 void heap_leave(void)
 {
+	uint64_t growth = atomic_load_relaxed(&malloc_growth);
+
+	if (unlikely(growth != atomic_load_relaxed(&seen_growth)))
+		grown(growth);
 	if (unlikely(malloc_asked()))
 		heap_flush(NULL);
 	if (unlikely(++malloc_self.calls % UPKEEP_CALLS == 0))
@@ -171,13 +187,20 @@ static void *alloc_small(size_t size, gfp_t gfp)
 	return p;
 }
 
+/* As many pages, but not aligned to their number, which kmalloc() does for powers of two. */
+static size_t anywhere(size_t size)
+{
+	return size - (size > KMALLOC_MAX_SMALL && is_pow2(size));
+}
+
 static void *try_alloc(size_t size, size_t align, gfp_t gfp)
 {
 	if (align > malloc_port.align_max)
 		return NULL;
 	if (align > 1)
 		return kmalloc_aligned(size, align, gfp);
-	return size <= KMALLOC_WINDOW_MAX ? alloc_small(size, gfp) : kmalloc_any(size, gfp);
+	return size <= KMALLOC_WINDOW_MAX ? alloc_small(size, gfp)
+					  : kmalloc_any(anywhere(size), gfp);
 }
 
 void *heap_alloc(size_t size, size_t align, gfp_t gfp)
@@ -211,7 +234,7 @@ void *heap_resize(void *p, size_t size)
 
 	if (likely(size <= PTRDIFF_MAX)) {
 		heap_enter();
-		resized = krealloc(p, size, GFP_KERNEL);
+		resized = krealloc(p, anywhere(size), GFP_KERNEL);
 		heap_leave();
 	}
 	errno = resized ? saved : ENOMEM;

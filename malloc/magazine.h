@@ -89,10 +89,9 @@ static inline uint64_t *held_word(const void *p)
 	return (uint64_t *)malloc_port.held_zero + ((uintptr_t)p >> 10);
 }
 
-/* Which bit: only the lowest six bits count. */
-static inline uint64_t held_bit(const void *p)
+static inline unsigned held_bit(const void *p)
 {
-	return (uintptr_t)p >> 4;
+	return (uintptr_t)p >> 4 & 63;
 }
 
 /** is_held() - does an object that starts at @p lie in a magazine? Of any small object. */
@@ -106,7 +105,7 @@ static inline void hold(void *p)
 {
 	uint64_t *word = held_word(p);
 
-	atomic_store_relaxed(word, atomic_load_relaxed(word) | ~all_but(held_bit(p)));
+	atomic_store_relaxed(word, atomic_load_relaxed(word) | 1ULL << held_bit(p));
 }
 
 /** magazine_take() - the next object of a magazine that is not empty. */
@@ -116,7 +115,7 @@ static force_inline void *magazine_take(struct magazine *magazine, uint32_t n)
 	uint64_t *word = held_word(p);
 
 	/* In this order, for a child of fork(). */
-	atomic_store_relaxed(word, atomic_load_relaxed(word) & all_but(held_bit(p)));
+	atomic_store_relaxed(word, atomic_load_relaxed(word) & ~(1ULL << held_bit(p)));
 	compiler_barrier();
 	atomic_store_relaxed(&magazine->n, n - 1);
 	return p;
@@ -145,12 +144,14 @@ static force_inline bool magazine_put(pagemap_entry_t entry, void *p)
 		return false;
 	word = held_word(p);
 	bits = atomic_load_relaxed(word);
-	if (unlikely(!give_bit(&bits, held_bit(p))))
+	/* Like held_bit(): the lowest six bits count. */
+	if (unlikely(!give_bit(&bits, (uintptr_t)p >> 4)))
 		return false;
 	magazine = magazine_for(span->size);
 	n = magazine->n;
 	if (unlikely(n >= magazine->max)) {
-		if (unlikely(!magazine->max) || unlikely(span->window == &window_unlisted))
+		if (unlikely(!atomic_load_relaxed(&magazine->max)) ||
+		    unlikely(span->window == &window_unlisted))
 			return false;
 		if (unlikely(cpu_local_and(&span->used[index / 64], all_but(index))))
 			heap_word_empty(p);

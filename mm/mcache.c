@@ -55,6 +55,15 @@ static void keep_spare(struct cpu_heap *heap, struct span *span)
 	heap_count(&heap->spare_bytes, span_bytes(span));
 }
 
+/* An empty span, in no list, is kept likewise. */
+static void list_spare(struct cpu_heap *heap, struct span *span)
+{
+	atomic_store(&span->window, &window_listed);
+	span_list_add_last(partial_of(heap, span->class), span);
+	span_set_spare(span, true);
+	heap->spare_bytes += span_bytes(span);
+}
+
 /* Move a word's free objects into the window. */
 static bool load_word(struct cpu_heap *heap, struct window *window, struct span *span,
 		      unsigned word, struct met *met)
@@ -167,8 +176,13 @@ static bool free_afar(struct span *span, unsigned index, struct met *met)
 static void unload_stack(struct cpu_heap *heap, struct window *window, unsigned n, struct met *met)
 {
 	for (struct stack_slot *slot = window->top; n && (--slot)->object; n--) {
-		struct span *span = pagemap_find(virt_to_phys(slot->object));
-		unsigned index = (unsigned)(slot->mark - span_marks(span));
+		struct span *span = pagemap_span(pagemap_entry_at(slot->object));
+		unsigned index;
+		bool empty;
+
+		if (unlikely(span == &null_span))
+			span = pagemap_find(virt_to_phys(slot->object));
+		index = (unsigned)(slot->mark - span_marks(span));
 
 		window->top = slot;
 		heap_count(&heap->loaded, -1ULL);
@@ -178,9 +192,12 @@ static void unload_stack(struct cpu_heap *heap, struct window *window, unsigned 
 				met->object = slot->object;
 			continue;
 		}
-		if (span->window == &window_unlisted)
+		empty = cpu_local_and(&span->used[0], ~(1ULL << index));
+		if (span->window == &window_unlisted && empty)
+			list_spare(heap, span);
+		else if (span->window == &window_unlisted)
 			list_partial(heap, span);
-		if (cpu_local_and(&span->used[0], ~(1ULL << index)) && !span_is_spare(span))
+		else if (empty && !span_is_spare(span))
 			keep_spare(heap, span);
 	}
 }

@@ -35,7 +35,7 @@ LAYERS = [
     ("mm/", [STDC, SPANHEAP, r"lib/.*", r"mm/.*"]),
     ("include/kernel/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*"]),
     ("include/kunit/", [STDC, r"kunit/.*"]),
-    ("arch/malloc/", [STDC, LIBC, SPANHEAP, r"lib/.*", r"arch/malloc/.*"]),
+    ("arch/malloc/", [STDC, LIBC, SPANHEAP, r"lib/.*", r"arch/(malloc/.*|posix\.h)"]),
     ("malloc/", [STDC, LIBC, SPANHEAP, r"lib/.*", r"mm/.*", r"arch/malloc/.*", r"malloc/.*"]),
     ("arch/x86_64/", [STDC, SPANHEAP, r"lib/.*", r"kernel/.*", r"arch/x86_64/.*"]),
     ("boot/efi/", [STDC, r"efi(lib)?\.h", r"kernel/(boot_info|image)\.h", r"boot/efi/.*"]),

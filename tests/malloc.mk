@@ -5,7 +5,8 @@
 #	test-malloc		the calls, preloaded and linked statically (under valgrind);
 #				the same under ASan and UBSan, threads under TSan; a
 #				state machine on the shared library; programs nobody
-#				here wrote, beside the same without it
+#				here wrote, beside the same without it; the benchmarks,
+#				for a moment
 #	test-malloc-tsan	all of the calls under TSan, of which test-malloc does the threads
 #
 # A fuzzer of sequences of calls is among the others, in tests/fuzz.mk.
@@ -47,7 +48,7 @@ $(eval $(call malloc_sanitized,asan,$(HOST_GCC),-fsanitize=address$(comma)undefi
 $(eval $(call malloc_sanitized,tsan,$(HOST_CLANG),-fsanitize=thread -Wno-unknown-warning-option))
 
 .PHONY: test-malloc test-malloc-tsan
-test-malloc: host-library $(addprefix $(MT)/,dynamic static asan tsan) ## the malloc library: its calls, and real programs on it
+test-malloc: host-library $(MB)/malloc-bench $(MB)/measure $(addprefix $(MT)/,dynamic static asan tsan) ## the malloc library: its calls, and real programs on it
 	$(Q)$(PYTHON) tests/malloc/run.py --build $(O) --cc '$(HOST_GCC)'
 
 test-malloc-tsan: $(MT)/tsan

@@ -33,6 +33,9 @@ extern const struct malloc_nothing {
  */
 uint64_t malloc_ram_init(void);
 
+/** malloc_growth - how often memory has become writable for the heap. */
+extern uint64_t malloc_growth;
+
 /**
  * malloc_slots_init() - make the calling thread a CPU, so that mm_init() can be called.
  *

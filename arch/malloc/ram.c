@@ -28,6 +28,8 @@
 
 struct malloc_port malloc_port;
 
+uint64_t malloc_growth;
+
 static uint64_t ram_size;
 
 static uintptr_t reserve(uint64_t size, int prot)
@@ -89,6 +91,7 @@ static bool map_held(uintptr_t va, size_t size)
 
 	from &= ~(FRAME_SIZE - 1);
 	to = (to + FRAME_SIZE - 1) & ~(FRAME_SIZE - 1);
+	__atomic_fetch_add(&malloc_growth, 1, __ATOMIC_RELAXED);
 	return !mprotect((void *)from, to - from, PROT_READ | PROT_WRITE);
 }
 

@@ -9,69 +9,63 @@
 #include <spanheap/page.h>
 #include <spanheap/slab.h>
 #include "tests/suites/traces.h"
-#include "tests/traces/trace.h"
+#include "tests/traces/replay.h"
 
-struct replay {
-	struct trace_event *event;
-	void **object;
-	uint32_t nevents, nslots;
-};
-
-static bool decode(struct replay *r, const struct trace_file *file)
+static bool decode(struct trace_replay *r, const struct trace_file *file)
 {
 	struct trace_reader reader;
 	uint32_t *slots;
-	int got;
+	bool sound;
 
 	if (!trace_open(&reader, file->start, trace_file_size(file)))
 		return false;
-	*r = (struct replay){ .nevents = reader.nevents, .nslots = reader.nslots };
-	slots = alloc_pages_exact(r->nslots * sizeof(*slots), GFP_KERNEL);
-	r->event = alloc_pages_exact((r->nevents + 1) * sizeof(*r->event), GFP_KERNEL);
-	r->object = alloc_pages_exact(r->nslots * sizeof(*r->object), GFP_KERNEL | __GFP_ZERO);
+	slots = alloc_pages_exact(reader.nslots * sizeof(*slots), GFP_KERNEL);
+	r->event = alloc_pages_exact((reader.nevents + 1) * sizeof(*r->event), GFP_KERNEL);
+	r->object = alloc_pages_exact(reader.nslots * sizeof(*r->object), GFP_KERNEL | __GFP_ZERO);
 	if (!slots || !r->event || !r->object)
 		return false;
-	trace_slots_init(&reader.slots, slots, r->nslots);
-	for (uint32_t i = 0; i < r->nevents; i++)
-		if ((got = trace_next(&reader, &r->event[i])) <= 0)
-			return false;
-	free_pages_exact(slots, r->nslots * sizeof(*slots));
-	return true;
+	trace_slots_init(&reader.slots, slots, reader.nslots);
+	sound = trace_decode(r, &reader);
+	free_pages_exact(slots, reader.nslots * sizeof(*slots));
+	return sound;
 }
 
-static void replay_once(struct replay *r)
+static inline void *alloc(size_t size)
 {
-	for (struct trace_event *e = r->event, *end = e + r->nevents; e != end; e++) {
-		void **object = &r->object[e->slot];
+	return kmalloc(size, GFP_KERNEL);
+}
 
-		switch (e->op) {
-		case TRACE_MALLOC:
-			*object = kmalloc(e->size, GFP_KERNEL);
-			break;
-		case TRACE_CALLOC:
-			*object = kzalloc(e->size, GFP_KERNEL);
-			break;
-		case TRACE_ALIGNED:
-			*object = kmalloc_aligned(e->size, (size_t)1 << e->align_shift, GFP_KERNEL);
-			break;
-		case TRACE_REALLOC:
-			*object = krealloc(*object, e->size, GFP_KERNEL);
-			break;
-		default:
-			kfree(*object);
-			*object = NULL;
-		}
-	}
-	for (uint32_t i = 0; i < r->nslots; i++) {
-		kfree(r->object[i]);
-		r->object[i] = NULL;
-	}
+static inline void *zalloc(size_t size)
+{
+	return kzalloc(size, GFP_KERNEL);
+}
+
+static inline void *alloc_aligned(size_t align, size_t size)
+{
+	return kmalloc_aligned(size, align, GFP_KERNEL);
+}
+
+static inline void *resize(void *p, size_t size)
+{
+	return krealloc(p, size, GFP_KERNEL);
+}
+
+static inline void release(void *p)
+{
+	kfree(p);
+}
+
+static void replay_once(struct trace_replay *r)
+{
+	static const struct trace_calls calls = { alloc, zalloc, alloc_aligned, resize, release };
+
+	trace_replay(r, &calls);
 }
 
 static void replay(struct kbench *b)
 {
 	const struct trace_file *file = &trace_files[b->arg];
-	struct replay r;
+	struct trace_replay r;
 	uint64_t start;
 
 	if (!decode(&r, file)) {

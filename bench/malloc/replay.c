@@ -6,7 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "bench/malloc/bench.h"
-#include "tests/traces/trace.h"
+#include "tests/traces/replay.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -14,19 +14,13 @@
 
 #define EVENTS_WANTED 1000000 /* in a round: short traces are made several times over */
 
-struct replay {
-	struct trace_event *event;
-	uint32_t nevents, nslots;
-	void **object;
-};
-
 static void replay_prepare(struct bench *b)
 {
-	struct replay *r = b->state = bench_memory(sizeof(*r));
+	struct trace_replay *r = b->state = bench_memory(sizeof(*r));
 	struct trace_reader reader;
 	struct stat st;
 	const void *data;
-	int fd, got;
+	int fd;
 
 	if (!bench_trace_file)
 		bench_die("replay needs --trace=FILE");
@@ -38,52 +32,41 @@ static void replay_prepare(struct bench *b)
 		bench_die("%s: not a trace", bench_trace_file);
 	r->event = bench_memory((reader.nevents + 1) * sizeof(*r->event));
 	r->object = bench_memory((reader.nslots + 1) * sizeof(*r->object));
-	r->nslots = reader.nslots;
 	trace_slots_init(&reader.slots, bench_memory((reader.nslots + 1) * sizeof(uint32_t)),
 			 reader.nslots);
-	while ((got = trace_next(&reader, &r->event[r->nevents])) > 0)
-		if (r->nevents++ == reader.nevents)
-			got = -1;
-	if (got || r->nevents != reader.nevents)
+	if (!trace_decode(r, &reader))
 		bench_die("%s: damaged at event %u", bench_trace_file, r->nevents);
 	b->ops = b->ops / (r->nevents + 1) * r->nevents ?: r->nevents;
 }
 
-static void replay_once(struct replay *r)
+static inline void *alloc(size_t size)
 {
-	for (struct trace_event *e = r->event, *end = e + r->nevents; e != end; e++) {
-		void **object = &r->object[e->slot];
+	return bench_touch(malloc(size));
+}
 
-		switch (e->op) {
-		case TRACE_MALLOC:
-			*object = bench_touch(malloc(e->size));
-			break;
-		case TRACE_CALLOC:
-			*object = bench_touch(calloc(1, e->size));
-			break;
-		case TRACE_ALIGNED:
-			*object = bench_touch(aligned_alloc((size_t)1 << e->align_shift, e->size));
-			break;
-		case TRACE_REALLOC:
-			*object = bench_touch(realloc(*object, e->size));
-			break;
-		default:
-			free(*object);
-			*object = NULL;
-		}
-	}
-	for (uint32_t i = 0; i < r->nslots; i++) {
-		free(r->object[i]);
-		r->object[i] = NULL;
-	}
+static inline void *zalloc(size_t size)
+{
+	return bench_touch(calloc(1, size));
+}
+
+static inline void *alloc_aligned(size_t align, size_t size)
+{
+	return bench_touch(aligned_alloc(align, size));
+}
+
+static inline void *resize(void *p, size_t size)
+{
+	return bench_touch(realloc(p, size));
 }
 
 static void replay_round(struct bench *b)
 {
-	struct replay *r = b->state;
+	struct trace_replay *r = b->state;
+
+	static const struct trace_calls calls = { alloc, zalloc, alloc_aligned, resize, free };
 
 	for (uint64_t done = 0; done < b->ops; done += r->nevents)
-		replay_once(r);
+		trace_replay(r, &calls);
 }
 
 struct bench bench_replay[] = {

@@ -6,15 +6,21 @@
     machine    tests/malloc/machine.py: random sequences against a model
     install    what `make install` puts where, used through pkg-config
     programs   each twice, with the library preloaded and without: the same output
+    benchmarks every case of bench/malloc for a moment, and of its runner what needs no peer
 
-One line for each step; the last one says `N passed, N failed`.
+As many steps at a time as there are CPUs, at most two. One line for each as it ends; the
+last one says `N passed, N failed`.
 """
 import argparse
+import concurrent.futures
+import functools
+import glob
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import programs
@@ -43,15 +49,17 @@ int main(void)
 class Steps:
     def __init__(self, only):
         self.only, self.passed, self.failed = only, 0, 0
+        self.lock = threading.Lock()
 
     def wanted(self, name):
         return not self.only or re.search(self.only, name)
 
     def record(self, name, passed, failed, text, begin):
-        self.passed += passed
-        self.failed += failed
-        print(f"{'not ok' if failed else 'ok'} {name}: {text} ({time.monotonic() - begin:.1f} s)",
-              flush=True)
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
+            print(f"{'not ok' if failed else 'ok'} {name}: {text} "
+                  f"({time.monotonic() - begin:.1f} s)", flush=True)
 
     def command(self, name, command, env=None, timeout=200):
         """A program that prints `N passed, N failed`, or else counts as one."""
@@ -123,6 +131,47 @@ def check_install(steps, opts):
             print(done.stdout, done.stderr, *(c.stdout + c.stderr for c in checks))
 
 
+FIGURE = re.compile(r"^[.\w]*\t(ns/op|ops|KiB|resident/live)\t\d+\.\d\d$")
+BENCH_LINE = re.compile(r"^bench\t(start|replay/\w+)\tspanheap\t(ns/op|KiB)\t\d+\.\d\d$")
+
+
+def bench_case(program, library, args):
+    """What is wrong with a case that runs a thousandth of its operations, or ""."""
+    done = subprocess.run([program, "--scale=1000", *args], text=True, capture_output=True,
+                          timeout=100, env=dict(os.environ, LD_PRELOAD=library))
+    figures = done.stdout.splitlines()
+    if done.returncode or not all(map(FIGURE.match, figures)):
+        return f"status {done.returncode}: {done.stdout}{done.stderr}"
+    units = [line.split("\t")[1] for line in figures if line.startswith("\t")]
+    return "" if units == ["ns/op", "ops", "KiB"] else f"figures: {units}"
+
+
+def check_bench(steps, opts, library):
+    if not steps.wanted("bench"):
+        return
+    begin = time.monotonic()
+    folder = os.path.join(opts.build, "malloc-bench")
+    program = os.path.join(folder, "malloc-bench")
+    names = [line.split("\t")[0] for line in subprocess.run(
+        [program, "--list"], text=True, capture_output=True, check=True).stdout.splitlines()]
+    traces = sorted(glob.glob(os.path.join(ROOT, "tests/traces/*.trace")))
+    cases = [[name] for name in names if name != "replay"]
+    cases += [["--trace=" + trace, "replay"] for trace in traces]
+    wrong = {" ".join(args): text for args in cases
+             if (text := bench_case(program, library, args))}
+    runner = subprocess.run(
+        ["python3", os.path.join(ROOT, "bench/malloc/bench.py"), "--build", folder, "--ours",
+         library, "--rounds", "1", "--filter", "start,replay/*"], text=True,
+        capture_output=True, timeout=200, check=False)
+    lines = [line for line in runner.stdout.splitlines() if BENCH_LINE.match(line)]
+    if runner.returncode or len(lines) != 2 * (1 + len(traces)):
+        wrong["bench.py"] = runner.stdout + runner.stderr
+    steps.record("bench", len(cases) + 1 - len(wrong), len(wrong),
+                 f"{len(cases)} cases and the runner", begin)
+    for name, text in wrong.items():
+        print(f"    {name}: {text}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", required=True)
@@ -133,15 +182,20 @@ def main():
     library = os.path.join(opts.build, "libspanheap.so")
     tests = os.path.join(opts.build, "malloc-test")
     steps = Steps(opts.only)
-    for name in ("dynamic", "static", "asan"):
-        steps.command(f"calls-{name}", [os.path.join(tests, name)])
-    steps.command("threads-tsan", [os.path.join(tests, "tsan"), "threads."])
-    steps.command("calls-valgrind", VALGRIND + [os.path.join(tests, "static"), "--slow"])
-    steps.command("machine", ["/usr/bin/python3", "-B", os.path.join(HERE, "machine.py"),
-                              library])
-    check_install(steps, opts)
-    for name, run in programs.all_of(opts):
-        steps.compare(f"program-{name}", run, library)
+    # What takes longest begins first.
+    todo = [functools.partial(steps.command, "calls-valgrind",
+                              VALGRIND + [os.path.join(tests, "static"), "--slow"])]
+    todo += [functools.partial(steps.compare, f"program-{name}", run, library)
+             for name, run in sorted(programs.all_of(opts), key=lambda p: p[0] != "python3")]
+    todo += [functools.partial(steps.command, *args) for args in [
+        *((f"calls-{name}", [os.path.join(tests, name)]) for name in ("dynamic", "static", "asan")),
+        ("threads-tsan", [os.path.join(tests, "tsan"), "threads."]),
+        ("machine", ["/usr/bin/python3", "-B", os.path.join(HERE, "machine.py"), library])]]
+    todo += [functools.partial(check_install, steps, opts),
+             functools.partial(check_bench, steps, opts, library)]
+    with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        for step in [pool.submit(step) for step in todo]:
+            step.result()
     print(f"{steps.passed} passed, {steps.failed} failed")
     sys.exit(1 if steps.failed else 0)
 
