@@ -6,7 +6,7 @@
  *	mode=run|selftest|kbench|list	what to do once everything is up (run)
  *	filter=GLOBS			suites and cases, or benchmark cases
  *	dies				selftest: the cases that must end in a panic
- *	quick				selftest: leave out slow cases
+ *	quick				selftest: leave out slow cases, and those that die
  *	cpus=N				start at most so many CPUs
  */
 #ifndef KERNEL_CMDLINE_H

@@ -14,7 +14,7 @@
  *	or empty runs all
  * @dies: run the cases that must die, instead of all others: the first that
  *	does so ends the run
- * @quick: leave out slow cases
+ * @quick: leave out slow cases, and announce none that must die
  */
 struct kunit_options {
 	const char *filter;

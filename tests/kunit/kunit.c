@@ -315,7 +315,7 @@ static void announce_deaths(const struct kunit_options *o)
 {
 	for_each_suite(s)
 		for_each_case(c, *s)
-			if (c->dies && !o->dies && chosen(o, *s, c))
+			if (c->dies && !o->dies && !o->quick && chosen(o, *s, c))
 				say("# dies: %s.%s\t%s", (*s)->name, c->name, c->dies);
 }
 
