@@ -199,6 +199,8 @@ void kernel_main(const struct boot_info *bi)
 	console_printf("\nSpanheap, started by %s: %s\n",
 		       boot_info.path == BOOT_UEFI ? "UEFI" : "PVH", cmdline());
 
+	if (boot_info.magic != BOOT_INFO_MAGIC || boot_info.nranges > BOOT_MAX_RANGES)
+		panic("the loader is of another version than the kernel");
 	arch_early_init(&boot_info);
 	if (acpi_parse(boot_info.rsdp, identity, &acpi_info))
 		console_printf("no usable ACPI tables: one CPU, one node\n");

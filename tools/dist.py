@@ -274,7 +274,7 @@ SOURCE_HEAD = """\
 #define STATIC static __attribute__((unused))
 
 /*
- * Compilers call these four on their own account, so they have these names in the
+ * Compilers call these five on their own account, so they have these names in the
  * object, where nobody else sees them; in C they have others, since a port's
  * headers may declare the C library's.
  */
@@ -284,6 +284,7 @@ static void *spanheap_memcpy(void *restrict dst, const void *restrict src, size_
 	LIBC_NAME("memcpy");
 static void *spanheap_memmove(void *dst, const void *src, size_t n) LIBC_NAME("memmove");
 static int spanheap_memcmp(const void *a, const void *b, size_t n) LIBC_NAME("memcmp");
+static size_t spanheap_strlen(const char *s) LIBC_NAME("strlen");
 #define memset spanheap_memset
 #define memcpy spanheap_memcpy
 #define memmove spanheap_memmove
@@ -295,8 +296,9 @@ static int spanheap_memcmp(const void *a, const void *b, size_t n) LIBC_NAME("me
 def strings(source):
     """Of lib/string.c what mm/ and the compiler use."""
     parts = re.split(r"(?m)^(?=\w[^;\n]*\)\n\{)", source.text)
-    kept = [p for p in parts[1:] if re.search(r"\b(mem\w+|strlen)\(", p.split("\n")[0])]
-    return parts[0] + "".join("STATIC " + p for p in kept)
+    kept = [p for p in parts[1:]
+            if re.search(r"\b(mem\w+|strlen)\(|^static ", p.split("\n")[0])]
+    return parts[0] + "".join(p if p.startswith("static ") else "STATIC " + p for p in kept)
 
 
 def generate(tree):

@@ -42,7 +42,6 @@
 #include <kernel/sched.h>
 #include <spanheap/port.h>
 #include "lib/bits.h"
-#include "lib/bits.h"
 #include "lib/spinlock.h"
 
 #define DF_STACK_SIZE 0x2000UL

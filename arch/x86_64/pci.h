@@ -35,6 +35,9 @@ void pci_write32(struct pci_addr at, unsigned offset, uint32_t value);
  */
 bool pci_find(uint16_t vendor, uint16_t device, struct pci_addr *at);
 
+/** PCI_CAPS_MAX - there is no room for more capabilities: a longer list is a circle. */
+#define PCI_CAPS_MAX 48
+
 /**
  * pci_next_cap() - the next capability.
  * @offset: of the last one, or 0

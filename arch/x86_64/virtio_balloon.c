@@ -85,7 +85,7 @@ static struct {
 	volatile struct virtio_common *common;
 	volatile uint8_t *notify_base;
 	volatile uint16_t *notify;
-	uint32_t notify_multiplier;
+	uint32_t notify_multiplier, notify_length;
 	uint16_t queue_nr;
 	struct queue *queue;
 	uint32_t reporting; /* somebody is */
@@ -105,7 +105,9 @@ static void *map_cap(struct pci_addr at, unsigned cap, size_t least)
 
 static bool map_device(struct pci_addr at)
 {
-	for (unsigned cap = 0; (cap = pci_next_cap(at, cap));) {
+	unsigned cap = 0;
+
+	for (unsigned n = 0; n < PCI_CAPS_MAX && (cap = pci_next_cap(at, cap)); n++) {
 		uint8_t type = pci_read8(at, cap + 3);
 
 		if (pci_read8(at, cap) != PCI_CAP_VENDOR)
@@ -115,6 +117,7 @@ static bool map_device(struct pci_addr at)
 		if (type == CAP_NOTIFY && !balloon.notify_base) {
 			balloon.notify_base = map_cap(at, cap, sizeof(uint16_t));
 			balloon.notify_multiplier = pci_read32(at, cap + 16);
+			balloon.notify_length = pci_read32(at, cap + 12);
 		}
 	}
 	return balloon.common && balloon.notify_base;
@@ -136,11 +139,15 @@ static void accept(unsigned half, uint32_t features)
 static bool negotiate(void)
 {
 	volatile struct virtio_common *c = balloon.common;
+	uint64_t end = clock_us() + ANSWER_LIMIT_US;
 	uint32_t low;
 
 	c->status = 0;
-	while (c->status)
+	while (c->status) {
+		if (clock_us() > end)
+			return false;
 		port_relax();
+	}
 	c->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER;
 	low = offered(0);
 	if (!(low & F_REPORTING) || !(offered(1) & F_VERSION_1))
@@ -164,9 +171,13 @@ static void set_address(volatile uint32_t reg[2], const void *va)
 static bool make_queue(void)
 {
 	volatile struct virtio_common *c = balloon.common;
+	uint64_t notify;
 
 	c->queue_select = balloon.queue_nr;
 	if (c->queue_size < QUEUE_SIZE)
+		return false;
+	notify = (uint64_t)c->queue_notify_off * balloon.notify_multiplier;
+	if (notify + sizeof(uint16_t) > balloon.notify_length)
 		return false;
 	balloon.queue = alloc_pages_exact(sizeof(*balloon.queue), GFP_KERNEL | __GFP_ZERO);
 	if (!balloon.queue)
@@ -175,8 +186,7 @@ static bool make_queue(void)
 	set_address(c->queue_desc, balloon.queue->desc);
 	set_address(c->queue_driver, &balloon.queue->avail);
 	set_address(c->queue_device, &balloon.queue->used);
-	balloon.notify = (volatile uint16_t *)(balloon.notify_base +
-					       c->queue_notify_off * balloon.notify_multiplier);
+	balloon.notify = (volatile uint16_t *)(balloon.notify_base + notify);
 	c->queue_enable = 1;
 	c->status |= STATUS_DRIVER_OK;
 	return true;

@@ -7,7 +7,7 @@
  *	\cmdline.txt   its command line; may be missing
  *
  *	read and check the file -> place it below 4 GiB, on a large page
- *	-> RSDP, framebuffer, a page to start other CPUs from
+ *	-> RSDP, a page to start other CPUs from
  *	-> memory map, leave boot services -> page tables on, jump
  *
  * The kernel gets a struct boot_info. The loader's block (that structure, the
@@ -24,6 +24,7 @@
 #include "boot/efi/image.h"
 
 #define BELOW_4G 0xffffffffULL
+#define CR4_LA57 (1ULL << 12)
 #define BELOW_640K 0x9ffffULL
 #define STACK_PAGES 4
 #define EXIT_TRIES 8
@@ -129,20 +130,6 @@ static uint64_t find_rsdp(void)
 	if (EFI_ERROR(LibGetSystemConfigurationTable(&acpi2, &rsdp)))
 		LibGetSystemConfigurationTable(&acpi1, &rsdp);
 	return (uintptr_t)rsdp;
-}
-
-static void find_framebuffer(struct boot_info *bi)
-{
-	EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
-	EFI_GRAPHICS_OUTPUT_PROTOCOL *gop;
-
-	if (EFI_ERROR(BS->LocateProtocol(&guid, NULL, (void **)&gop)) || !gop->Mode)
-		return;
-	bi->fb_base = gop->Mode->FrameBufferBase;
-	bi->fb_width = gop->Mode->Info->HorizontalResolution;
-	bi->fb_height = gop->Mode->Info->VerticalResolution;
-	bi->fb_stride = gop->Mode->Info->PixelsPerScanLine;
-	bi->fb_format = gop->Mode->Info->PixelFormat;
 }
 
 /* Room for the map as it is now, and for what allocating the room may add. */
@@ -300,6 +287,19 @@ static __attribute__((noreturn)) void enter(uint64_t root, uint64_t stack, uint6
 	__builtin_unreachable();
 }
 
+/* Why the way over would end in a fault that nobody could tell of; NULL if it does not. */
+static const char *cannot_enter(void)
+{
+	uint64_t cr4;
+
+	__asm__("movq %%cr4, %0" : "=r"(cr4));
+	if (cr4 & CR4_LA57)
+		return "the firmware uses five levels of page tables";
+	if ((uintptr_t)&enter > BELOW_4G)
+		return "the firmware put the loader above 4 GiB";
+	return NULL;
+}
+
 EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
 {
 	struct image image;
@@ -314,6 +314,9 @@ EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
 	InitializeLib(self, system);
 	BS->SetWatchdogTimer(0, 0, 0, NULL);
 
+	wrong = cannot_enter();
+	if (wrong)
+		return fail("machine", wrong);
 	root = open_volume(self);
 	if (!root)
 		return fail("boot volume", "cannot be opened");
@@ -335,7 +338,6 @@ EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
 	block.info->kernel_size = image.size;
 	block.info->rsdp = find_rsdp();
 	block.info->trampoline = alloc_below(BELOW_640K, 1);
-	find_framebuffer(block.info);
 	read_cmdline(root, block.info);
 	if (!prepare_map(&map))
 		return fail("memory", "no room for the memory map");

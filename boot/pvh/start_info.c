@@ -69,26 +69,41 @@ static void take_cmdline(struct boot_info *bi, uint64_t pa)
 		bi->cmdline[i] = text[i];
 }
 
-/* The highest whole frame of usable memory below the video memory, but never frame 0. */
-static uint64_t find_trampoline(const struct boot_info *bi)
+/* Sizes are the firmware's: base + size may wrap, so it is not computed. */
+static bool holds(const struct boot_range *r, uint64_t at)
 {
-	uint64_t best = 0;
+	return r->base <= at && r->size >= at - r->base + FRAME_SIZE;
+}
+
+static bool touches(const struct boot_range *r, uint64_t at)
+{
+	if (r->base > at)
+		return r->base - at < FRAME_SIZE && r->size;
+	return r->size > at - r->base;
+}
+
+/* Usable as a whole, and nobody else's by another entry. */
+static bool is_usable(const struct boot_info *bi, uint64_t at)
+{
+	bool usable = false;
 
 	for (uint32_t i = 0; i < bi->nranges; i++) {
 		const struct boot_range *r = &bi->range[i];
-		uint64_t end, at;
 
-		if (r->type != BOOT_MEM_USABLE || r->base >= LOW_END)
-			continue;
-		if (__builtin_add_overflow(r->base, r->size, &end) || end > LOW_END)
-			end = LOW_END;
-		if (end < r->base + FRAME_SIZE)
-			continue;
-		at = round_down(end - FRAME_SIZE, FRAME_SIZE);
-		if (at >= r->base && at > best)
-			best = at;
+		if (r->type != BOOT_MEM_USABLE && touches(r, at))
+			return false;
+		usable |= r->type == BOOT_MEM_USABLE && holds(r, at);
 	}
-	return best;
+	return usable;
+}
+
+/* The highest frame of usable memory below the video memory, but never frame 0. */
+static uint64_t find_trampoline(const struct boot_info *bi)
+{
+	for (uint64_t at = LOW_END - FRAME_SIZE; at; at -= FRAME_SIZE)
+		if (is_usable(bi, at))
+			return at;
+	return 0;
 }
 
 void pvh_main(uint32_t start_info_pa)

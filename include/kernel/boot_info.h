@@ -43,8 +43,6 @@ struct boot_info {
 	uint64_t kernel_size;
 	uint64_t rsdp;		/* 0 if the firmware has none */
 	uint64_t trampoline;	/* a free page below 1 MiB to start CPUs, or 0 */
-	uint64_t fb_base;	/* framebuffer, or 0 */
-	uint32_t fb_width, fb_height, fb_stride, fb_format;
 	char cmdline[BOOT_CMDLINE_MAX];
 	struct boot_range range[BOOT_MAX_RANGES];
 };

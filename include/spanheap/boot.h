@@ -24,9 +24,10 @@
  * @node: NUMA node, or NUMA_NO_NODE for node 0
  *
  * Partial frames at the ends are left out. Overlapping calls are merged; where
- * two name different nodes the later one wins.
+ * two name different nodes the later one wins. Nothing that is left of the range
+ * is no error: mem_walk() shows what is known after mm_init().
  *
- * Return: 0; -EINVAL for a node out of range, -ENOSPC if the table of ranges is
+ * Cost: O(ranges). Return: 0; -EINVAL for a node out of range, -ENOSPC if the table of ranges is
  * full (the range is then not used), -EBUSY after mm_init().
  */
 int memblock_add(phys_addr_t base, uint64_t size, int node);
@@ -34,7 +35,9 @@ int memblock_add(phys_addr_t base, uint64_t size, int node);
 /**
  * memblock_reserve() - never hand this out; wins over any memblock_add().
  *
- * Partial frames count whole. Return: as memblock_add(); -EBUSY also if
+ * Before, after or between the memblock_add()s. Partial frames count whole.
+ *
+ * Cost: O(ranges). Return: as memblock_add(); -EBUSY also if
  * memblock_alloc() has handed some of it out already. After an error nothing
  * has changed.
  */
@@ -45,7 +48,11 @@ int memblock_reserve(phys_addr_t base, uint64_t size);
  * @size: bytes, not 0
  * @align: a power of two; less than a cache line counts as one
  *
- * Return: address in the direct map, or NULL.
+ * Whole frames are taken; what a small request leaves of its last one serves the
+ * next. Cost: O(ranges), and clearing it.
+ *
+ * Return: address in the direct map; NULL if there is no room, @align is no power of
+ * two, or after mm_init().
  */
 void *memblock_alloc(size_t size, size_t align);
 
@@ -53,11 +60,16 @@ void *memblock_alloc(size_t size, size_t align);
  * mm_set_node_distance() - how far node @b's memory is from node @a; 10 is "here".
  *
  * As in ACPI's SLIT. What is not told is 10 to itself and 20 to others. Before
- * mm_init(). Return: 0 or -EINVAL.
+ * mm_init(), on one CPU. Return: 0; -EINVAL for a node out of range, a distance below
+ * 10 or above 255, or a node that is not at 10 to itself.
  */
 int mm_set_node_distance(int a, int b, unsigned distance);
 
-/** mm_set_cpu_node() - on which node a CPU is; 0 if not told. Before its mm_init_cpu(). */
+/**
+ * mm_set_cpu_node() - on which node a CPU is; 0 if not told.
+ *
+ * Before its mm_init_cpu(). Return: 0; -EINVAL for a CPU or a node out of range.
+ */
 int mm_set_cpu_node(unsigned cpu, int node);
 
 /**
@@ -70,10 +82,23 @@ int mm_set_cpu_node(unsigned cpu, int node);
  */
 int mm_init(void);
 
-/** mm_init_cpu() - prepare the caches of the calling CPU. Return: 0 or -ENOMEM. */
+/**
+ * mm_init_cpu() - prepare the caches of the calling CPU.
+ *
+ * Before it allocates anything, in any context: a task that stays on this CPU, no
+ * interrupts yet. A second call does nothing. Cost: two frames.
+ *
+ * Return: 0; -ENOMEM if there is no memory, or before mm_init().
+ */
 int mm_init_cpu(void);
 
-/** mm_exit_cpu() - give back all that the calling CPU's caches hold. Task context. */
+/**
+ * mm_exit_cpu() - give back all that the calling CPU's caches hold.
+ *
+ * The CPU allocates and frees nothing from here on, in no context, until its next
+ * mm_init_cpu(); what it has handed out stays good. Task context; waits for no other
+ * CPU.
+ */
 void mm_exit_cpu(void);
 
 /**

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocation flags. Names and meaning are Linux's where Linux has them.
+ * Allocation flags. Names and meaning are Linux's where Linux has them; the values
+ * are not. Bits that have no name here are to be 0: the upper ones carry a node.
  */
 #ifndef SPANHEAP_GFP_H
 #define SPANHEAP_GFP_H

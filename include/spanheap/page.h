@@ -4,7 +4,8 @@
  *
  * What these calls return is always Ready (state.h). Contexts: any; an NMI is
  * never made to wait and may get NULL where others would not. Sizes are bytes,
- * nframes counts frames. Freeing something that was not handed out, was freed
+ * nframes counts frames. A size of 0, an order or a size beyond all memory, and an
+ * alignment that is no power of two give NULL. Freeing something that was not handed out, was freed
  * already or had another size is reported (misuse.h) and does nothing.
  *
  * Cost: a single frame comes from and goes to a cache of this CPU; larger runs
@@ -37,7 +38,8 @@ static inline phys_addr_t virt_to_phys(const volatile void *va)
  * @hi: the run ends at or below this address
  * @gfp: flags; GFP_DMA and GFP_DMA32 narrow the window further
  *
- * First fit, lowest address. Fails only if no such run exists.
+ * First fit, lowest address. Fails only if no such run exists. No cache is asked, but
+ * all are emptied before it fails. Cost: O(log chunks) for each run that is tried.
  *
  * Return: address in the direct map, freed by free_pages_exact(); or NULL.
  */
@@ -74,6 +76,8 @@ void page_free_exact(void *addr, size_t size);
 
 /**
  * page_alloc_bulk() - many single frames at once.
+ *
+ * Cost: O(@n).
  *
  * Return: how many of @pages were filled, from the start; may be fewer than @n.
  */

@@ -343,7 +343,8 @@ bool port_discard(phys_addr_t pa, uint64_t size);
  * interrupt that finds it in code that never pins. A port whose CPUs are threads may
  * let the other do it at its next slow path.
  *
- * Return: 0, or -ENOENT if the CPU is not running.
+ * Return: 0 once @fn has returned; -ENOENT if the CPU is not running, and @fn was not
+ * called.
  */
 int port_run_on(unsigned cpu, enum mm_context context, void (*fn)(void *), void *arg);
 

@@ -72,7 +72,13 @@ void *kcalloc(size_t n, size_t size, gfp_t gfp);
 /** kmalloc_aligned() - kmalloc() at a multiple of @align; NULL unless that is a power of two. */
 void *kmalloc_aligned(size_t size, size_t align, gfp_t gfp);
 
-/** kmalloc_node() - kmalloc() from a NUMA node if it can be, with __GFP_THISNODE or nothing. */
+/**
+ * kmalloc_node() - kmalloc() from a NUMA node if it can be, with __GFP_THISNODE or nothing.
+ * @node: less than PORT_MAX_NODES, else NULL; negative (NUMA_NO_NODE): any
+ *
+ * Cost: on the calling CPU's own node mostly kmalloc()'s; on another one the lock of
+ * that node's central list.
+ */
 void *kmalloc_node(size_t size, gfp_t gfp, int node);
 
 /**
@@ -80,7 +86,10 @@ void *kmalloc_node(size_t size, gfp_t gfp, int node);
  * @p: the object; NULL and zerobase are legal
  *
  * With __GFP_ZERO what lies beyond the old ksize() is zeroed. A size of 0 frees
- * and gives zerobase. Return: NULL if there is no memory; then @p is as it was.
+ * and gives zerobase. Cost: nothing to copy if the size class stays, or if whole pages
+ * can grow or shrink in place.
+ *
+ * Return: NULL if there is no memory; then @p is as it was.
  */
 void *krealloc(const void *p, size_t size, gfp_t gfp);
 
@@ -97,7 +106,11 @@ void kfree_sized(const void *p, size_t size);
  */
 size_t ksize(const void *p);
 
-/** kmalloc_bulk() - @n objects of @size bytes into @p, or none. Return: @n or 0. */
+/**
+ * kmalloc_bulk() - @n objects of @size bytes into @p, or none.
+ *
+ * Pays from some 16 objects on (Documentation/performance.md). Return: @n or 0.
+ */
 size_t kmalloc_bulk(size_t size, gfp_t gfp, size_t n, void **p);
 
 /** kfree_bulk() - free @n objects; NULL entries are skipped. */

@@ -41,7 +41,9 @@ void mm_stats(struct mm_stats *s);
 
 /**
  * mm_show() - the same as text, with what the metadata consists of.
- * @sink: gets one line at a time, without newline
+ * @sink: gets one line at a time, without newline, no lock held
+ *
+ * Any context but NMI. Cost: as mm_stats().
  */
 void mm_show(void (*sink)(const char *line));
 

@@ -115,7 +115,7 @@ class Dist:
 
     @staticmethod
     def minimal(program):
-        lines = run([program]).splitlines()
+        lines = run([program], timeout=30).splitlines()
         if lines[-2:] != ["double free", "ok"]:
             raise Wrong("\n".join(lines))
 
@@ -145,6 +145,17 @@ class Dist:
         program = self.link(name, "gcc", ["-I", HALF_PORT] + define, SAMPLE, obj)
         if text not in run([program], good=False):
             raise Wrong(f"its end says nothing of: {text}")
+
+    def hosted(self, compiler, level):
+        """Not told that there is no C library, compilers know what memmove() is."""
+        name = f"{compiler} {level} hosted"
+        obj = self.compile(name, compiler, [level])
+        self.needs_nothing(obj)
+        self.minimal(self.link(f"minimal {name}", compiler, [level], SAMPLE, obj))
+        for function in ("memset", "memcpy", "memmove", "memcmp", "strlen"):
+            code = run(["objdump", "-dr", f"--disassemble={function}", obj])
+            if re.search(rf"R_\w+\s+{function}\b|\b(?:call|jmp)\s.*<{function}>", code):
+                raise Wrong(f"{function}() calls itself:\n{code}")
 
     def refused(self, compiler, changes, text):
         """A port of constants alone: those of arch/none, but for the changes."""
@@ -177,6 +188,8 @@ class Dist:
         for compiler in ("gcc", "clang"):
             for level in ("-O0", "-O2", "-Os"):
                 yield f"{compiler} {level}", lambda c=compiler, l=level: self.bare(c, l)
+        for compiler, level in (("gcc", "-O3"), ("clang", "-O1"), ("clang", "-O2")):
+            yield f"{compiler} {level} hosted", lambda c=compiler, l=level: self.hosted(c, l)
         yield "gcc prefix", lambda: self.prefixed("gcc", "g++")
         yield "clang prefix", lambda: self.prefixed("clang", "clang++")
         yield "c11", self.strict_c11
