@@ -575,8 +575,7 @@ void mcache_word_empty(const void *p, pagemap_entry_t entry)
 	heap = my_heap();
 	if (spin_lock_context(&heap->lock, &flags)) {
 		if (atomic_load_relaxed(&span->cpu) == (uint32_t)(heap - cpu_heaps) &&
-		    span->window == &window_listed &&
-		    span_is_empty(span))
+		    span->window == &window_listed && span_is_empty(span))
 			end = became_empty(heap, span);
 		spin_unlock_irqrestore(&heap->lock, flags);
 	}
@@ -604,9 +603,7 @@ static void give_up(struct cpu_heap *heap, struct span *span, unsigned long *fla
 static void give_up_list(struct cpu_heap *heap, struct span_list *list, unsigned long *flags,
 			 struct met *met)
 {
-	struct span *span = list->first, *next;
-
-	for (; span; span = next) {
+	for (struct span *span = list->first, *next; span; span = next) {
 		next = span->next;
 		if (!span_claim(span))
 			continue;
@@ -676,7 +673,6 @@ void mcache_flush_class(struct span_class *class)
 static void disown(struct span *span, void *arg)
 {
 	struct cpu_heap *heap = arg;
-
 	struct met met = { 0 };
 	unsigned long flags = spin_lock_irqsave(&heap->lock);
 
