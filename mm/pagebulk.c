@@ -149,7 +149,7 @@ static struct sorted_word *find_sorted(struct sorted *s, uintptr_t key)
 }
 
 /* How many of up to @n frames follow each other in memory? At least one. */
-static unsigned neighbours(void **pages, unsigned n)
+static unsigned frames_in_a_row(void **pages, unsigned n)
 {
 	const uintptr_t *at = (const uintptr_t *)pages;
 	uintptr_t next = at[0] + FRAME_SIZE;
@@ -184,7 +184,7 @@ static unsigned sort_frames(struct sorted *s, unsigned n, void **pages)
 			if (!word)
 				break;
 		}
-		run = neighbours(pages + i, MIN(n - i, 64 - (unsigned)(frame % 64)));
+		run = frames_in_a_row(pages + i, MIN(n - i, 64 - (unsigned)(frame % 64)));
 		mask = mask_range((unsigned)(frame % 64), run);
 		if (word->frames & mask)
 			break;

@@ -495,7 +495,7 @@ static void work(void *arg)
 			continue;
 		/* Others search the heap meanwhile. */
 		page_free_bulk(page_alloc_bulk(ARRAY_SIZE(frames), frames, GFP_KERNEL), frames);
-		if (i % 512 == 0)
+		if (i % 512 == 496)
 			mm_scavenge(C);
 		task_yield();
 	}
@@ -517,7 +517,7 @@ static void all_cpus_at_once(struct kunit *test)
 		task[cpu] = task_start(cpu, work, &load[cpu], "chunks");
 		KUNIT_EXPECT_NOT_NULL(test, task[cpu]);
 	}
-	for (unsigned round = 0; round < 120 / ncpus + 8; round++) {
+	for (unsigned round = 0; round < 60 / ncpus + 4; round++) {
 		for (unsigned cpu = 0; cpu < ncpus; cpu++) {
 			run_in_irq(cpu, step, &irq_load[cpu]);
 			run_in_nmi(cpu, step, &irq_load[cpu]);

@@ -485,7 +485,7 @@ static void all_cpus_at_once(struct kunit *test)
 		task[cpu] = task_start(cpu, work, &load[cpu], "bulk");
 		KUNIT_EXPECT_NOT_NULL(test, task[cpu]);
 	}
-	for (unsigned round = 0; round < 120 / ncpus + 8; round++) {
+	for (unsigned round = 0; round < 60 / ncpus + 4; round++) {
 		for (unsigned cpu = 0; cpu < ncpus; cpu++) {
 			run_in_irq(cpu, step, &irq_load[cpu]);
 			run_in_nmi((cpu + 1) % ncpus, step, &irq_load[cpu]);
