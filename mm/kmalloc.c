@@ -102,13 +102,9 @@ static inline void *take_zeroed(size_t size)
 /* Every request that neither window nor stack could serve. */
 static never_inline void *alloc_odd(size_t size, gfp_t gfp, size_t align)
 {
-	void *object = NULL;
-	bool spared;
+	bool spared = mm_fail_spare(gfp);
+	void *object;
 
-	if (likely((gfp & KMALLOC_ODD) == __GFP_ZERO) && !gfp_has_node(gfp) &&
-	    size <= KMALLOC_MAX_SMALL && align == 1 && (object = take_zeroed(size)))
-		return object;
-	spared = mm_fail_spare(gfp);
 	if (mm_should_fail(gfp))
 		object = NULL;
 	else if (!size)
@@ -200,8 +196,9 @@ static force_inline void *alloc_plain(size_t size, gfp_t gfp)
 	void *object;
 
 	if (likely(size <= KMALLOC_WINDOW_MAX))
-		return likely(take_from_window(offset_of(size), size, gfp, &object)) ? object
-									  : refill(size, gfp);
+		return likely(take_from_window(offset_of(size), size, gfp, &object))
+			       ? object
+			       : refill(size, gfp);
 	if (likely(size <= KMALLOC_MAX_SMALL) && likely(take_from_stack(offset_of(size), &object)))
 		return object;
 	return alloc_odd(size, gfp, 1);
@@ -211,8 +208,9 @@ void *kmalloc_at(size_t offset, gfp_t gfp)
 {
 	void *object;
 
-	return likely(take_from_window(offset, offset, gfp, &object)) ? object
-								      : refill_at(offset, gfp);
+	if (likely(take_from_window(offset, offset, gfp, &object)))
+		return object;
+	return refill_at(offset, gfp);
 }
 
 void *kmalloc_stacked_at(size_t offset, gfp_t gfp)
@@ -227,8 +225,8 @@ void *kmalloc_plain(size_t size, gfp_t gfp)
 	return alloc_plain(size, gfp);
 }
 
-/* Without pointers: windows and stacks of their own, and tiny ones. */
-static never_inline void *alloc_noscan(size_t size, gfp_t gfp)
+/* Without pointers: out of windows and stacks of their own, or tiny. */
+static force_inline void *take_noscan(size_t size)
 {
 	void *object = NULL;
 
@@ -239,16 +237,23 @@ static never_inline void *alloc_noscan(size_t size, gfp_t gfp)
 	} else if (size <= KMALLOC_MAX_SMALL) {
 		(void)take_at(offset_of(size) + sizeof(struct window), &object);
 	}
+	return object;
+}
+
+static never_inline void *alloc_flagged(size_t size, gfp_t gfp)
+{
+	void *object = NULL;
+
+	if (likely((gfp & KMALLOC_ODD) == __GFP_ZERO) && size <= KMALLOC_MAX_SMALL)
+		object = take_zeroed(size);
+	else if ((gfp & KMALLOC_ODD) == __GFP_NOSCAN)
+		object = take_noscan(size);
 	return likely(object) ? object : alloc_odd(size, gfp, 1);
 }
 
 void *kmalloc_any(size_t size, gfp_t gfp)
 {
-	if (likely(!(gfp & KMALLOC_ODD)))
-		return alloc_plain(size, gfp);
-	if ((gfp & KMALLOC_ODD) == __GFP_NOSCAN && !gfp_has_node(gfp))
-		return alloc_noscan(size, gfp);
-	return alloc_odd(size, gfp, 1);
+	return unlikely(gfp & KMALLOC_ODD) ? alloc_flagged(size, gfp) : alloc_plain(size, gfp);
 }
 
 /* ---- Freeing ---- */

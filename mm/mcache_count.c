@@ -59,10 +59,11 @@ static uint64_t sum_caches(unsigned cpu, uint64_t (*fn)(const struct mcache *mca
 	/* Most CPUs that there could be were never started. */
 	if (!atomic_load(&heap->mcache[MM_TASK]))
 		return 0;
-	flags = spin_lock_irqsave(&heap->lock);
-	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++)
+	for (unsigned c = 0; c < MM_NR_CONTEXTS; c++) {
+		flags = spin_lock_irqsave(&heap->lock);
 		sum += fn(atomic_load(&heap->mcache[c]));
-	spin_unlock_irqrestore(&heap->lock, flags);
+		spin_unlock_irqrestore(&heap->lock, flags);
+	}
 	return sum;
 }
 

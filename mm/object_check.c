@@ -155,8 +155,8 @@ static void check_object_span(struct span *span, void *arg)
 	}
 	check->nspans++;
 	if (span->size != class->size || span->magic != class->magic ||
-	    span->reciprocal != class->reciprocal || span->nobjs != class->nobjs ||
-	    span_fresh(span) > span->nobjs ||
+	    span->reciprocal != class->reciprocal ||
+	    span->nobjs != class->nobjs || span_fresh(span) > span->nobjs ||
 	    span->start != (uintptr_t)phys_to_virt(span->base) || span->base & (class->align - 1))
 		fault(check, span, "not as its class is");
 	check_bits(check, span);
