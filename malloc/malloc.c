@@ -223,6 +223,10 @@ static inline void *alloc_aligned(size_t align, size_t size)
 
 	if (align <= 16)
 		return malloc(size);
+	/* Mostly its own class will do. */
+	class = kmalloc_class(size);
+	if (likely(class && align <= 1UL << size_classes[class].align_shift))
+		return malloc(size);
 	class = size_class_aligned(MAX(size, 16UL), align);
 	if (unlikely(!class))
 		return heap_alloc(size, align, GFP_KERNEL);
