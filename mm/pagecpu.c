@@ -53,7 +53,9 @@ static struct pagecache none = {
 };
 
 #ifndef PORT_HAS_CACHE_SLOT
-void *port_frame_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
+void *port_frame_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS] = {
+	[0 ... PORT_MAX_CPUS - 1] = { [0 ... MM_NR_CONTEXTS - 1] = &none },
+};
 #endif
 
 static struct pagecache *cache_of[PORT_MAX_CPUS][MM_NR_CONTEXTS]; /* NULL where there are none */
