@@ -18,6 +18,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SAMPLE = os.path.join(ROOT, "samples/minimal/main.c")
 PREFIX_USER = os.path.join(ROOT, "tests/dist/prefix.c")
 START = os.path.join(ROOT, "tests/dist/start.c")
+TOP = os.path.join(ROOT, "tests/dist/top.c")
+TOP_PORT = os.path.join(ROOT, "tests/dist/top_port")
 HALF_PORT = os.path.join(ROOT, "tests/dist/half_port")
 SAMPLE_MAX_LINES = 149
 
@@ -159,6 +161,15 @@ class Dist:
             if said != text:
                 raise Wrong(f"{what}: {said}")
 
+    def at_the_top(self, bits):
+        flags = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+                 f"-DBITS={bits}"]
+        name = f"top {bits}"
+        obj = self.compile(name, "gcc", flags, TOP_PORT)
+        said = run([self.link(name, "gcc", ["-I", TOP_PORT] + flags, TOP, obj)])
+        if said != "ok\n":
+            raise Wrong(said)
+
     def hosted(self, compiler, level):
         """Not told that there is no C library, compilers know what memmove() is."""
         name = f"{compiler} {level} hosted"
@@ -211,6 +222,8 @@ class Dist:
         for machine in TARGETS:
             yield machine, lambda m=machine: self.other_machine(m)
         yield "sanitizers", self.sanitized
+        for bits in (36, 52):
+            yield f"addresses of {bits} bits", lambda b=bits: self.at_the_top(b)
         yield "no port_map", lambda: self.forgotten(
             ["-DFORGETS_MMU"], "the port has an MMU but no port_map()")
         yield "no port_run_on", lambda: self.forgotten(
