@@ -464,7 +464,7 @@ static bool claim_split(struct memmap *map, struct chunk *chunk)
 
 static void join_chunk(struct memmap *map, struct chunk *chunk, phys_addr_t base)
 {
-	void *table;
+	void *table = NULL;
 
 	if (port_join(direct(base), &table))
 		chunk->split = false;

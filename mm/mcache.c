@@ -348,7 +348,7 @@ static struct window *my_window(struct cpu_heap *heap, struct span_class *class)
 		return cpu ? &cpu->window[context] : NULL;
 	}
 	mcache = heap->mcache[context];
-	return mcache != &empty_mcache ? &mcache->window[class->index] : NULL;
+	return mcache && mcache != &empty_mcache ? &mcache->window[class->index] : NULL;
 }
 
 /* An object of @window, if it has some; nothing stays in a cache's while failures are injected. */

@@ -21,7 +21,12 @@ const struct mcache empty_mcache = {
 };
 
 #ifndef PORT_HAS_CACHE_SLOT
-void *port_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
+/* So who allocates too early comes to mcache_first_use(), which says so. */
+void *port_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS] = {
+	[0 ... PORT_MAX_CPUS - 1] = {
+		[0 ... MM_NR_CONTEXTS - 1] = (void *)(uintptr_t)&empty_mcache,
+	},
+};
 #endif
 
 static size_t mcache_frames(void)
@@ -56,10 +61,13 @@ static void *new_windows(const struct span_class *class)
 /* A context of this CPU allocates for the first time, or the CPU from a class of its own. */
 bool mcache_first_use(struct span_class *class)
 {
-	void *memory = new_windows(class);
 	struct cpu_heap *heap;
 	unsigned long flags;
+	void *memory;
 
+	if (!mcache_heap(port_cpu())->mcache[port_context()])
+		port_panic("a CPU allocates before its mm_init_cpu()");
+	memory = new_windows(class);
 	if (!memory)
 		return false;
 	flags = port_irq_save();

@@ -56,7 +56,9 @@ static struct pagecache none = {
 };
 
 #ifndef PORT_HAS_CACHE_SLOT
-void *port_frame_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS];
+void *port_frame_cache_slots[PORT_MAX_CPUS][MM_NR_CONTEXTS] = {
+	[0 ... PORT_MAX_CPUS - 1] = { [0 ... MM_NR_CONTEXTS - 1] = &none },
+};
 #endif
 
 static struct pagecache *cache_of[PORT_MAX_CPUS][MM_NR_CONTEXTS]; /* NULL where there are none */
@@ -223,8 +225,11 @@ static void drain_here(void *arg)
 		pagecache_take_all(d->cache, &d->haul);
 }
 
-/* A cache of the running CPU and context, or from a task that of its interrupts. */
-static void drain_own(enum mm_context context)
+/*
+ * A cache of the running CPU and context, or from a task that of its interrupts. A haul
+ * is 4 KiB of stack: that of this way and of the next are never there at once.
+ */
+static never_inline void drain_own(enum mm_context context)
 {
 	struct pagecache_haul haul;
 	struct pagecache *cache;
@@ -241,21 +246,27 @@ static void drain_own(enum mm_context context)
 		pagecache_give_back(&haul);
 }
 
-static void drain_one(struct pagecache *cache, unsigned cpu, enum mm_context context)
+static never_inline void drain_other(struct pagecache *cache, unsigned cpu,
+				     enum mm_context asked)
 {
-	struct drain d = { .cache = cache };
-	enum mm_context asked = context == MM_TASK ? MM_IRQ : context;
+	struct drain d;
 
-	if (cpu == port_cpu() && context != MM_NMI) {
-		drain_own(context);
-		return;
-	}
+	d.cache = cache;
+	d.done = false;
 	while (!d.done) {
 		if (port_run_on(cpu, asked, drain_here, &d))
 			return;
 		port_relax();
 	}
 	pagecache_give_back(&d.haul);
+}
+
+static void drain_one(struct pagecache *cache, unsigned cpu, enum mm_context context)
+{
+	if (cpu == port_cpu() && context != MM_NMI)
+		drain_own(context);
+	else
+		drain_other(cache, cpu, context == MM_TASK ? MM_IRQ : context);
 }
 
 void pagecache_drain(void)

@@ -42,7 +42,8 @@ weak int port_unmap(uintptr_t va, size_t size, struct port_pool *pool)
 
 weak bool port_join(uintptr_t va, void **table)
 {
-	(void)va, (void)table;
+	(void)va;
+	*table = NULL;
 	return false;
 }
 

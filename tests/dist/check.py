@@ -17,6 +17,9 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SAMPLE = os.path.join(ROOT, "samples/minimal/main.c")
 PREFIX_USER = os.path.join(ROOT, "tests/dist/prefix.c")
+START = os.path.join(ROOT, "tests/dist/start.c")
+TOP = os.path.join(ROOT, "tests/dist/top.c")
+TOP_PORT = os.path.join(ROOT, "tests/dist/top_port")
 HALF_PORT = os.path.join(ROOT, "tests/dist/half_port")
 SAMPLE_MAX_LINES = 149
 
@@ -146,6 +149,27 @@ class Dist:
         if text not in run([program], good=False):
             raise Wrong(f"its end says nothing of: {text}")
 
+    def starts(self, compiler):
+        """Good and bad starts, with a pattern in variables that nobody has set."""
+        flags = ["-O1", "-ftrivial-auto-var-init=pattern"]
+        program = self.link(f"start {compiler}", compiler, flags, START,
+                            self.compile(f"start {compiler}", compiler, flags))
+        too_early = "a CPU allocates before its mm_init_cpu()\n"
+        for what, good, text in (("joins", True, "ok\n"), ("early", False, too_early),
+                                 ("nocpu", False, too_early)):
+            said = run([program, what], good)
+            if said != text:
+                raise Wrong(f"{what}: {said}")
+
+    def at_the_top(self, bits):
+        flags = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+                 f"-DBITS={bits}"]
+        name = f"top {bits}"
+        obj = self.compile(name, "gcc", flags, TOP_PORT)
+        said = run([self.link(name, "gcc", ["-I", TOP_PORT] + flags, TOP, obj)])
+        if said != "ok\n":
+            raise Wrong(said)
+
     def hosted(self, compiler, level):
         """Not told that there is no C library, compilers know what memmove() is."""
         name = f"{compiler} {level} hosted"
@@ -192,10 +216,14 @@ class Dist:
             yield f"{compiler} {level} hosted", lambda c=compiler, l=level: self.hosted(c, l)
         yield "gcc prefix", lambda: self.prefixed("gcc", "g++")
         yield "clang prefix", lambda: self.prefixed("clang", "clang++")
+        for compiler in ("gcc", "clang"):
+            yield f"{compiler} start", lambda c=compiler: self.starts(c)
         yield "c11", self.strict_c11
         for machine in TARGETS:
             yield machine, lambda m=machine: self.other_machine(m)
         yield "sanitizers", self.sanitized
+        for bits in (36, 52):
+            yield f"addresses of {bits} bits", lambda b=bits: self.at_the_top(b)
         yield "no port_map", lambda: self.forgotten(
             ["-DFORGETS_MMU"], "the port has an MMU but no port_map()")
         yield "no port_run_on", lambda: self.forgotten(
