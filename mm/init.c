@@ -94,8 +94,11 @@ int mm_init(void)
 
 int mm_init_cpu(void)
 {
-	int err = initialised ? pagecache_init_cpu() : -ENOMEM;
+	int err;
 
+	if (!initialised || port_cpu() >= PORT_MAX_CPUS)
+		return -EINVAL;
+	err = pagecache_init_cpu();
 	if (err)
 		return err;
 	mcache_init_cpu();

@@ -134,6 +134,9 @@ static void for_each_cache(void (*fn)(struct kmem_cache *cache))
 	spin_unlock_irqrestore(&caches.lock, flags);
 }
 
+#define SLAB_FLAGS                                                                                 \
+	(SLAB_HWCACHE_ALIGN | SLAB_PANIC | SLAB_CACHE_DMA | SLAB_CACHE_DMA32 | SLAB_NOSCAN)
+
 static struct kmem_cache *make_cache(const char *name, size_t size, size_t align, unsigned flags,
 				     void (*ctor)(void *object))
 {
@@ -141,7 +144,7 @@ static struct kmem_cache *make_cache(const char *name, size_t size, size_t align
 	size_t stride;
 
 	if (!name || !size || size > KMEM_CACHE_MAX_SIZE || align > KMEM_CACHE_MAX_SIZE ||
-	    (align && !is_pow2(align)))
+	    (align && !is_pow2(align)) || flags & ~SLAB_FLAGS)
 		return NULL;
 	align = object_align(size, align, flags);
 	stride = round_up(size, align);

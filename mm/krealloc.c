@@ -53,11 +53,14 @@ static void *move_object(const void *p, size_t old, size_t size, gfp_t gfp)
 
 void *krealloc(const void *p, size_t size, gfp_t gfp)
 {
-	size_t old = kmalloc_size(p);
+	size_t old = ksize(p);
 	struct span *span;
 	void *fresh;
 	bool large;
 
+	/* Not an object: ksize() has said so. */
+	if (!old && p && p != zerobase)
+		return NULL;
 	if (!size) {
 		kfree(p);
 		return zerobase;

@@ -16,7 +16,7 @@
 #define MEMBLOCK_MAX_RUNS (3 * MEMBLOCK_MAX_RANGES)
 
 /* RAM from here up is cut off. */
-#if CONFIG_FLAT_ARENAS
+#ifdef CONFIG_FLAT_ARENAS
 #define MEMBLOCK_LIMIT ((phys_addr_t)1 << 32)
 #else
 #define MEMBLOCK_LIMIT ((phys_addr_t)1 << PORT_PHYS_BITS)

@@ -50,6 +50,9 @@ static void insert(struct node_order *order, unsigned from, unsigned node)
 {
 	unsigned at = order->n, away = numa_distance(from, node);
 
+	/* Never so: it bounds what the compiler thinks of. */
+	if (at >= ARRAY_SIZE(order->node))
+		return;
 	atomic_store(&order->node[at], at ? order->node[at - 1] : (uint8_t)node);
 	atomic_store(&order->n, (uint8_t)(at + 1));
 	for (; at && numa_distance(from, order->node[at - 1]) > away; at--)

@@ -88,7 +88,8 @@ int mm_init(void);
  * Before it allocates anything, in any context: a task that stays on this CPU, no
  * interrupts yet. A second call does nothing. Cost: two frames.
  *
- * Return: 0; -ENOMEM if there is no memory, or before mm_init().
+ * Return: 0; -ENOMEM if there is no memory; -EINVAL before mm_init(), or where port_cpu()
+ * is PORT_MAX_CPUS or more.
  */
 int mm_init_cpu(void);
 

@@ -89,7 +89,7 @@ void *kmalloc_node(size_t size, gfp_t gfp, int node);
  * and gives zerobase. Cost: nothing to copy if the size class stays, or if whole pages
  * can grow or shrink in place.
  *
- * Return: NULL if there is no memory; then @p is as it was.
+ * Return: NULL if there is no memory, or @p is no object (reported); then nothing changed.
  */
 void *krealloc(const void *p, size_t size, gfp_t gfp);
 

@@ -513,17 +513,29 @@ static void two_cpus_free_the_same(struct kunit *test)
 
 /* ---- Asked for the size ---- */
 
+static void query_is_reported(struct kunit *test, const void *p, const char *what)
+{
+	KUNIT_ASSERT_EQ_MSG(test, reports_count(), 1, "%s", what);
+	KUNIT_EXPECT_EQ_MSG(test, reports_last().kind, MM_INVALID_QUERY, "%s", what);
+	KUNIT_EXPECT_PTR_EQ(test, reports_last().addr, p);
+}
+
+/* What is no object has no size, and gets no other. */
 static void query(struct kunit *test, const void *p, const char *what)
 {
 	size_t size;
+	void *moved;
 
 	reports_start();
 	size = ksize(p);
 	reports_stop();
 	KUNIT_EXPECT_EQ_MSG(test, size, 0, "%s", what);
-	KUNIT_ASSERT_EQ_MSG(test, reports_count(), 1, "%s", what);
-	KUNIT_EXPECT_EQ_MSG(test, reports_last().kind, MM_INVALID_QUERY, "%s", what);
-	KUNIT_EXPECT_PTR_EQ(test, reports_last().addr, p);
+	query_is_reported(test, p, what);
+	reports_start();
+	moved = krealloc(p, 64, GFP_KERNEL);
+	reports_stop();
+	KUNIT_EXPECT_NULL_MSG(test, moved, "%s", what);
+	query_is_reported(test, p, what);
 }
 
 static void free_it(void *p)

@@ -109,6 +109,7 @@ static void senseless_arguments(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, kmem_cache_create("huge", (size_t)-8, 64, 0, NULL));
 	KUNIT_EXPECT_NULL(test, kmem_cache_create("far", 8, 1UL << 40, 0, NULL));
 	KUNIT_EXPECT_NULL(test, kmem_cache_create(NULL, 8, 0, 0, NULL));
+	KUNIT_EXPECT_NULL(test, kmem_cache_create("flags", 8, 0, 1U << 31, NULL));
 	KUNIT_EXPECT_EQ(test, kmem_cache_destroy(NULL), 0);
 }
 
