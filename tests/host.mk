@@ -8,6 +8,8 @@
 #	test-host-flat		gcc, ASan and UBSan, FLAT_ARENAS=1
 #	test-host-tsan		clang, TSan
 #
+# The slow cases, mostly random ones, run on the back end that enforces the states.
+#
 # The program is $(O)/host/<variant>/spanheap-test; `spanheap-test --help` shows
 # how to describe a machine to it. FILTER= chooses suites.
 
@@ -54,13 +56,13 @@ test-host: test-host-asan test-host-clang test-host-flat test-host-tsan ## the s
 
 test-host-asan: $(O)/host/asan/spanheap-test
 	$(call host_run,asan,--backend=enforced)
-	$(call host_run,asan,--backend=preload)
-	$(call host_run,asan,--backend=flat)
+	$(call host_run,asan,--backend=preload --quick)
+	$(call host_run,asan,--backend=flat --quick)
 
 test-host-clang: $(O)/host/clang/spanheap-test
 	$(call host_run,clang,--backend=enforced --ram=640K@0$(comma)255M@1M$(comma)256M@4G:1)
-	$(call host_run,clang,--backend=preload --ram=640K@0$(comma)255M@1M$(comma)256M@1T:1)
-	$(call host_run,clang,--backend=flat --ram=512M)
+	$(call host_run,clang,--backend=preload --quick --ram=640K@0$(comma)255M@1M$(comma)256M@1T:1)
+	$(call host_run,clang,--backend=flat --quick --ram=512M)
 
 test-host-flat: $(O)/host/flat/spanheap-test
 	$(call host_run,flat,--backend=enforced)
