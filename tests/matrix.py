@@ -90,7 +90,7 @@ BOOTS = [
     ("flat", dict(mem="3G", smp=3, quick=True)),
     ("flat", dict(smp=2, filter="fault_dies")),
     ("clang", dict(quick=True)),
-    ("clang-preempt", dict(mem="3G", smp=2)),
+    ("clang-preempt", dict(mem="3G", smp=2, quick=True)),
     ("gcc", dict(boot="uefi", quick=True)),
     ("gcc", dict(boot="uefi", mem="64M", smp=1, quick=True)),
     ("gcc", dict(boot="uefi", smp=2, filter="trap,task")),
@@ -434,6 +434,7 @@ class Matrix:
             ("hotplug preempt", hotplug.hotplug, self.image("preempt"), 20),
             ("hotplug 1 CPU", functools.partial(hotplug.hotplug, smp=1), self.image("gcc"), 20),
             ("balloon", balloon.balloon, self.image("gcc")),
+            ("mm_init cost", self.mm_init_cost),
         ]
         steps += [(f"kernel.elf {how}", self.damaged, how, *what) for how, *what in DAMAGES]
         return [(self.boot, *boot) for boot in BOOTS] + [(self.step, *step) for step in steps]
@@ -451,7 +452,6 @@ class Matrix:
                   r"^not enough memory: it ends before the kernel image does")
         for suite, patterns in MISBEHAVIOUR:
             self.step(f"runner {suite}", self.misbehaves, suite, patterns)
-        self.step("mm_init cost", self.mm_init_cost)
         for variant in VARIANTS[:2]:
             self.step(f"reproducible {variant[0]}", self.reproducible, *variant)
 
