@@ -84,6 +84,13 @@ static void allocates_frames(void *arg)
 	}
 }
 
+/* Its processor may be another program's for a while. */
+static void wait_until_busy(const struct worker *w)
+{
+	while (w->task && !atomic_load(&w->rounds))
+		task_yield();
+}
+
 static void drain_beside(struct kunit *test, void (*fn)(void *))
 {
 	struct kmem_cache *cache = kmem_cache_create("drained", 200, 0, 0, NULL);
@@ -99,6 +106,8 @@ static void drain_beside(struct kunit *test, void (*fn)(void *))
 		if (cpu != self)
 			workers[cpu].task = task_start(cpu, fn, &workers[cpu], "busy");
 	}
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++)
+		wait_until_busy(&workers[cpu]);
 	for (unsigned i = 0; i < DRAINS; i++) {
 		mm_drain();
 		kmem_cache_shrink(cache);
@@ -147,6 +156,7 @@ static void asked_beside(struct kunit *test, void (*fn)(void *))
 	KUNIT_ASSERT_NOT_NULL(test, workers[cpu].cache);
 	workers[cpu].task = task_start(cpu, fn, &workers[cpu], "busy");
 	KUNIT_ASSERT_NOT_NULL(test, workers[cpu].task);
+	wait_until_busy(&workers[cpu]);
 	for (unsigned round = 0; round < 100 * DRAINS; round++) {
 		for (unsigned i = 0; i < BATCH; i++)
 			p[i] = kmalloc(8UL << i % 10, GFP_KERNEL);
