@@ -58,8 +58,11 @@ static void keep_spare(struct cpu_heap *heap, struct span *span)
 /* An empty span, in no list, is kept likewise. */
 static void list_spare(struct cpu_heap *heap, struct span *span)
 {
-	list_partial(heap, span);
-	keep_spare(heap, span);
+	heap_count(&heap->owned_bytes, span_bytes(span));
+	heap_count(&heap->spare_bytes, span_bytes(span));
+	atomic_store(&span->window, &window_listed);
+	span_list_add_last(partial_of(heap, span->class), span);
+	span_set_spare(span, true);
 }
 
 /* Move a word's free objects into the window. */
