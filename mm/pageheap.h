@@ -94,7 +94,11 @@ extern struct pageheap main_heap[PORT_MAX_NODES];
 /** pressure_due - frames have been taken: pressure_note() is to be called with no lock held. */
 extern uint32_t pressure_due;
 
-/** pressure_mark - a heap that has as many free frames gives no reason for that. */
+/**
+ * pressure_mark - a heap that has as many free frames gives no reason for that.
+ *
+ * Written by pressure.c, on any CPU; read as a hint, under the heap's lock.
+ */
 extern uint64_t pressure_mark;
 
 /** window_bounds() - first frame of a window, and of the next. */

@@ -56,16 +56,16 @@ static enum mm_pressure level_of(uint64_t available)
 static void set_mark(void)
 {
 	uint32_t level;
+	uint64_t low;
 
-	/* Of two that tell at once, the later one's must stay. */
+	/* Of two that tell, or set a mark, at once, the later one's must stay. */
 	do {
 		level = atomic_load_relaxed(&told);
+		low = atomic_load_relaxed(&low_mark);
 		atomic_store_relaxed(&pressure_mark,
-				     level == MM_PRESSURE_NONE
-					     ? (atomic_load_relaxed(&low_mark) >> FRAME_SHIFT) + 1
-					     : ~0ULL);
+				     level == MM_PRESSURE_NONE ? (low >> FRAME_SHIFT) + 1 : ~0ULL);
 		atomic_fence();
-	} while (atomic_load_relaxed(&told) != level);
+	} while (atomic_load_relaxed(&told) != level || atomic_load_relaxed(&low_mark) != low);
 }
 
 enum mm_pressure mm_pressure(void)
