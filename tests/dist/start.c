@@ -26,6 +26,8 @@ void port_panic(const char *why)
 
 static void start(void)
 {
+	if (mm_init_cpu() != -EINVAL)
+		port_panic("a CPU before mm_init()");
 	if (memblock_add(virt_to_phys(ram), sizeof(ram), NUMA_NO_NODE) || mm_init())
 		port_panic("no start");
 }
